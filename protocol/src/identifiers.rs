@@ -1,0 +1,173 @@
+//! Identifiers, nonces and digests: fixed-length bytes that travel as canonical base64url.
+//!
+//! Each entity has a type of its own, so that a session id can't be passed for a transaction id.
+
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use crate::encoding;
+
+/// The system's random source failed; nothing may be made from what it left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the operating system gave no random bytes")]
+pub struct NoRandomness;
+
+/// A text that is not the canonical base64url form of the wanted number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the canonical base64url form of {expected_bytes} bytes")]
+pub struct NotAnIdentifier {
+    /// How many bytes the text should stand for.
+    pub expected_bytes: usize,
+}
+
+macro_rules! fixed_bytes {
+    ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name([u8; $bytes]);
+
+        impl $name {
+            /// How many bytes it has.
+            pub const BYTES: usize = $bytes;
+
+            /// Takes bytes that were made elsewhere, a database row for example.
+            pub const fn from_bytes(bytes: [u8; $bytes]) -> Self {
+                Self(bytes)
+            }
+
+            /// The bytes behind the text.
+            pub const fn as_bytes(&self) -> &[u8; $bytes] {
+                &self.0
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = NotAnIdentifier;
+            fn from_str(text: &str) -> Result<Self, NotAnIdentifier> {
+                let refusal = NotAnIdentifier { expected_bytes: $bytes };
+                let bytes = encoding::base64url_decode(text).map_err(|_| refusal)?;
+                bytes.try_into().map(Self).map_err(|_| refusal)
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&encoding::base64url(&self.0))
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&encoding::base64url(&self.0))
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(D::Error::custom)
+            }
+        }
+    };
+}
+
+macro_rules! random_bytes {
+    ($($name:ident),*) => { $(
+        impl $name {
+            /// Draws a new one from the operating system's random source.
+            ///
+            /// # Errors
+            /// When the operating system gives no random bytes.
+            pub fn random() -> Result<Self, NoRandomness> {
+                let mut bytes = [0; Self::BYTES];
+                SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;
+                Ok(Self(bytes))
+            }
+        }
+    )* };
+}
+
+fixed_bytes!(
+    /// A transaction: one signed purchase, chosen by the client (128 bits).
+    Xid,
+    16
+);
+fixed_bytes!(
+    /// A client session at a merchant, chosen by the merchant (128 bits).
+    Sid,
+    16
+);
+fixed_bytes!(
+    /// One signed message; for requests also the idempotency key (128 bits).
+    Jti,
+    16
+);
+fixed_bytes!(
+    /// An order in a merchant's books (128 bits).
+    OrderId,
+    16
+);
+fixed_bytes!(
+    /// What the gateway calls an approved authorization (128 bits).
+    AuthorizationId,
+    16
+);
+fixed_bytes!(
+    /// `nc`, the client's nonce (256 bits).
+    ClientNonce,
+    32
+);
+fixed_bytes!(
+    /// `nm`, the merchant's nonce (256 bits).
+    MerchantNonce,
+    32
+);
+fixed_bytes!(
+    /// A SHA-256 digest: of a compact token, of a disclosure, of a certificate (`x5t`).
+    Digest,
+    32
+);
+random_bytes!(Xid, Sid, Jti, OrderId, AuthorizationId, ClientNonce, MerchantNonce);
+
+impl Digest {
+    /// `h(x)`: SHA-256 over the bytes as they are.
+    pub fn of(bytes: &[u8]) -> Self {
+        use sha2::Digest as _;
+        Self(sha2::Sha256::digest(bytes).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identifier_survives_its_text_form() {
+        let xid = Xid::random().unwrap();
+        assert_eq!(xid.to_string().len(), 22);
+        assert_eq!(xid.to_string().parse::<Xid>().unwrap(), xid);
+        assert_eq!(ClientNonce::random().unwrap().to_string().len(), 43);
+    }
+
+    #[test]
+    fn padding_other_alphabets_other_lengths_and_loose_trailing_bits_are_refused() {
+        let good = Xid::from_bytes([0xff; 16]).to_string();
+        assert_eq!(good, "_____________________w");
+        for bad in [
+            "_____________________w==",
+            "/////////////////////w",
+            "_____________________x",
+            "____________________",
+            "_____________________w\n",
+            "",
+        ] {
+            assert!(bad.parse::<Xid>().is_err(), "{bad:?}");
+        }
+    }
+}
