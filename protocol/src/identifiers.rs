@@ -133,6 +133,11 @@ fixed_bytes!(
     Digest,
     32
 );
+fixed_bytes!(
+    /// One coordinate of a P-256 point, in a JWK (RFC 7518 section 6.2.1.2).
+    Coordinate,
+    32
+);
 random_bytes!(Xid, Sid, Jti, OrderId, AuthorizationId, ClientNonce, MerchantNonce);
 
 impl Digest {

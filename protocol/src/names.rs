@@ -123,6 +123,19 @@ impl fmt::Debug for PartyName {
     }
 }
 
+impl Serialize for PartyName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.urn)
+    }
+}
+
+impl<'de> Deserialize<'de> for PartyName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let urn = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        urn.parse().map_err(D::Error::custom)
+    }
+}
+
 macro_rules! name_of_role {
     ($(#[$doc:meta])* $name:ident, $role:expr) => {
         $(#[$doc])*

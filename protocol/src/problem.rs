@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt};
 
+use serde::{Deserialize, Serialize};
+
 /// The problems a party can be told of: `urn:twinseal:problem:<name>` in `application/problem+json`
 /// (RFC 9457). A decline is not among them: it is an answer, with a receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -223,6 +225,51 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// The body of `application/problem+json` (RFC 9457): the name and no word more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemDocument {
+    /// `urn:twinseal:problem:<name>`, or `about:blank` where the HTTP status says it all.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The HTTP status, again.
+    pub status: u16,
+    /// What to quote to the other side's operators: their log has the same.
+    pub request_id: String,
+    /// When it makes sense to try again: `same-request`, `new-purchase`, `never`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<String>,
+}
+
+impl ProblemDocument {
+    /// The media type that it travels as.
+    pub const MEDIA_TYPE: &'static str = "application/problem+json";
+
+    /// Says a problem by its name.
+    pub fn new(problem: Problem, request_id: impl Into<String>) -> Self {
+        Self {
+            kind: problem.urn(),
+            status: problem.status(),
+            request_id: request_id.into(),
+            retry: Some(problem.retry().as_str().to_owned()),
+        }
+    }
+
+    /// Says what plain HTTP says: an unknown path, a wrong method.
+    pub fn plain(status: u16, request_id: impl Into<String>) -> Self {
+        Self {
+            kind: "about:blank".to_owned(),
+            status,
+            request_id: request_id.into(),
+            retry: None,
+        }
+    }
+
+    /// The problem it names; `None` for `about:blank` and for one that this version does not know.
+    pub fn problem(&self) -> Option<Problem> {
+        Problem::from_urn(&self.kind)
     }
 }
 

@@ -1,0 +1,144 @@
+//! Revocation lists (RFC 5280 section 5): read and verified once, then only looked up.
+
+use rustls_pki_types::CertificateRevocationListDer;
+use webpki::{BorrowedCertRevocationList, CertRevocationList};
+use x509_parser::{prelude::FromDer as _, revocation_list::CertificateRevocationList};
+
+use super::{
+    ca::{CaCertificate, TrustError, signature_is_es256},
+    timestamp,
+};
+use crate::{
+    problem::{Problem, Refusal},
+    time::Timestamp,
+};
+
+/// A CRL number has at most 20 octets (RFC 5280 section 5.2.3); big-endian, so that it sorts.
+type CrlNumber = [u8; 20];
+
+/// A CRL that its CA signed.
+///
+/// The path library would verify the signature of a CRL again with every path. Here it is verified
+/// once, and what the library read from it answers the look-ups.
+pub(super) struct Crl {
+    number: CrlNumber,
+    pub(super) this_update: Timestamp,
+    pub(super) next_update: Timestamp,
+    revoked: CertRevocationList<'static>,
+}
+
+/// A CRL that was read. Nothing says yet who signed it.
+pub(super) struct UnverifiedCrl {
+    issuing_ca: String,
+    raw_issuer: Vec<u8>,
+    signed: Vec<u8>,
+    signature: Vec<u8>,
+    content: Crl,
+}
+
+impl UnverifiedCrl {
+    /// Reads a CRL that speaks for all certificates of its CA.
+    pub(super) fn read(der: &CertificateRevocationListDer<'_>) -> Result<Self, TrustError> {
+        let unreadable = |issuing_ca: &str, reason: String| TrustError::Crl {
+            issuing_ca: issuing_ca.to_owned(),
+            reason,
+        };
+        let (_, crl) = CertificateRevocationList::from_der(der)
+            .map_err(|error| unreadable("an unknown CA", error.to_string()))?;
+        let issuing_ca = crl.issuer().to_string();
+        // The library refuses unknown critical extensions, delta CRLs, version 1, and two
+        // algorithms that differ; reading all entries, it also refuses indirect ones.
+        let revoked = BorrowedCertRevocationList::from_der(der)
+            .and_then(|crl| crl.to_owned())
+            .map(CertRevocationList::from)
+            .map_err(|error| unreadable(&issuing_ca, error.to_string()))?;
+        if revoked.issuing_distribution_point().is_some() {
+            return Err(unreadable(
+                &issuing_ca,
+                "it speaks for a part of the certificates only (issuing distribution point)"
+                    .to_owned(),
+            ));
+        }
+        if !signature_is_es256(&crl.signature_algorithm) {
+            return Err(unreadable(
+                &issuing_ca,
+                "its signature is not ecdsa-with-SHA256".to_owned(),
+            ));
+        }
+        let number = crl
+            .crl_number()
+            .and_then(|number| crl_number(&number.to_bytes_be()))
+            .ok_or_else(|| unreadable(&issuing_ca, "it has no CRL number".to_owned()))?;
+        let next_update = crl
+            .next_update()
+            .ok_or_else(|| unreadable(&issuing_ca, "it has no next update".to_owned()))?;
+        Ok(Self {
+            raw_issuer: crl.issuer().as_raw().to_vec(),
+            signed: crl.tbs_cert_list.as_ref().to_vec(),
+            signature: crl.signature_value.data.to_vec(),
+            content: Crl {
+                number,
+                this_update: timestamp(crl.last_update()),
+                next_update: timestamp(next_update),
+                revoked,
+            },
+            issuing_ca,
+        })
+    }
+
+    /// Gives it to the one of these CAs that signed it, by its place among them. Two CAs may have
+    /// one name while a key is replaced, so the signature decides.
+    pub(super) fn verify<'a>(
+        self,
+        cas: impl IntoIterator<Item = &'a CaCertificate>,
+    ) -> Result<(usize, Crl), TrustError> {
+        let signer = cas.into_iter().position(|ca| {
+            ca.raw_subject() == self.raw_issuer
+                && ca.check_signature(&self.signed, &self.signature).is_ok()
+        });
+        match signer {
+            Some(position) => Ok((position, self.content)),
+            None => Err(TrustError::ForeignCrl {
+                issuing_ca: self.issuing_ca,
+            }),
+        }
+    }
+}
+
+impl Crl {
+    /// Whether it replaces the other one: by number, whatever the dates say.
+    pub(super) fn is_newer_than(&self, other: &Crl) -> bool {
+        (self.number, self.this_update) > (other.number, other.this_update)
+    }
+
+    /// Whether the list names this certificate, by the contents of its serial number's DER form.
+    pub(super) fn names(&self, serial: &[u8]) -> bool {
+        // Every entry was read at load, so the look-up can't fail; if it did, that would not be
+        // a reason to trust the certificate.
+        !matches!(self.revoked.find_serial(serial), Ok(None))
+    }
+}
+
+/// Refuses when nothing current says what is revoked.
+pub(super) fn check_fresh(
+    crl: Option<&Crl>,
+    whose: &'static str,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let refuse = |detail: String| Err(Refusal::new(Problem::CertificateRevoked, detail));
+    match crl {
+        Some(crl) if now < crl.next_update => Ok(()),
+        Some(crl) => refuse(format!(
+            "the CRL of {whose} should have been replaced by {}, and it is {}",
+            crl.next_update.0, now.0
+        )),
+        None => refuse(format!("there is no CRL of {whose}")),
+    }
+}
+
+fn crl_number(big_endian: &[u8]) -> Option<CrlNumber> {
+    let mut number = CrlNumber::default();
+    let start = number.len().checked_sub(big_endian.len())?;
+    number[start..].copy_from_slice(big_endian);
+    Some(number)
+}

@@ -1,0 +1,340 @@
+//! The trust of one process: root, issuing CAs of each role, their CRLs, and verification by them.
+
+use std::{slice, sync::Arc};
+
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor, UnixTime};
+use webpki::{
+    EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, VerifiedPath,
+    aws_lc_rs::ECDSA_P256_SHA256,
+};
+
+use super::{
+    Usage, VerifiedCertificate, Validity,
+    ca::{CaCertificate, TrustError},
+    crl::{Crl, UnverifiedCrl, check_fresh},
+    profile::Leaf,
+    recent::Recent,
+    untrusted,
+};
+use crate::{
+    identifiers::Digest,
+    names::Role,
+    problem::{Problem, Refusal},
+    time::Timestamp,
+};
+
+/// How many certificates a chain may hold.
+pub const CHAIN_MAX: usize = 4;
+
+/// How many verified leaves are remembered.
+const RECENT_MAX: usize = 4096;
+
+/// What [`Trust`] is made from.
+pub struct TrustSource {
+    /// The root CA's certificate.
+    pub root: CertificateDer<'static>,
+    /// The root's CRL, which says whether an issuing CA was revoked.
+    pub root_crl: CertificateRevocationListDer<'static>,
+    /// The issuing CAs by role; a role may have several while one is replaced, or none.
+    pub anchors: Vec<(Role, CertificateDer<'static>)>,
+    /// The CRLs of the issuing CAs, in any order.
+    pub crls: Vec<CertificateRevocationListDer<'static>>,
+}
+
+/// Why certificates of a CA are refused, or soon will be, although the trust could be loaded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TrustWarning {
+    /// There is none.
+    #[error("no usable CRL of \"{ca}\": its certificates are refused; configure its current CRL")]
+    NoCrl {
+        /// The CA's subject.
+        ca: String,
+    },
+    /// Its `nextUpdate` has passed.
+    #[error(
+        "the CRL of \"{ca}\" should have been replaced by {next_update} (seconds since 1970): \
+         its certificates are refused; get a new one from the CA"
+    )]
+    StaleCrl {
+        /// The CA's subject.
+        ca: String,
+        /// When a new one was due.
+        next_update: u64,
+    },
+    /// Its `thisUpdate` is to come.
+    #[error(
+        "a CRL of \"{ca}\" is of {this_update} (seconds since 1970), which is to come, and was \
+         left out; check the clock"
+    )]
+    CrlFromTheFuture {
+        /// The CA's subject.
+        ca: String,
+        /// When it says it was made.
+        this_update: u64,
+    },
+}
+
+/// Whose certificates are trusted for what. It does not change: a new CRL makes a new `Trust`.
+pub struct Trust {
+    root: Authority,
+    issuing_cas: Vec<Arc<IssuingCa>>,
+    left_out: Vec<TrustWarning>,
+    recent: Recent<(Digest, Role, Usage), (VerifiedCertificate, Arc<IssuingCa>)>,
+}
+
+/// A CA as far as it is judged at each use: its dates, and its newest CRL.
+struct Authority {
+    subject: String,
+    validity: Validity,
+    crl: Option<Crl>,
+}
+
+struct IssuingCa {
+    role: Role,
+    anchor: TrustAnchor<'static>,
+    authority: Authority,
+}
+
+impl Trust {
+    /// Checks each issuing CA against the root, the root's CRL and its dates, and each CRL against
+    /// its CA; keeps of each CA the CRL with the highest number.
+    ///
+    /// A CRL that is missing, or too old, is no error: what depends on it is refused when it is
+    /// verified. [`Trust::warnings`] tells of it.
+    ///
+    /// # Errors
+    /// The first certificate or CRL that can't be used, and what to do about it.
+    pub fn load(source: TrustSource, now: Timestamp) -> Result<Self, TrustError> {
+        let root = CaCertificate::read(source.root, "root", now)?;
+        let mut left_out = Vec::new();
+        let root_crl = newest_crls(slice::from_ref(&root), [source.root_crl], now, &mut left_out)?
+            .pop()
+            .flatten();
+
+        let mut roles = Vec::new();
+        let mut certificates = Vec::new();
+        for (role, der) in source.anchors {
+            let ca = CaCertificate::read(der, &format!("{role} CA"), now)?;
+            ca.check_issued_by(&root)?;
+            let serial = ca.serial()?;
+            if root_crl.as_ref().is_some_and(|crl| crl.names(&serial)) {
+                return Err(TrustError::RevokedCa { ca: ca.subject });
+            }
+            roles.push(role);
+            certificates.push(ca);
+        }
+        let crls = newest_crls(&certificates, source.crls, now, &mut left_out)?;
+
+        let issuing_cas = roles
+            .into_iter()
+            .zip(certificates)
+            .zip(crls)
+            .map(|((role, ca), crl)| {
+                Ok(Arc::new(IssuingCa {
+                    role,
+                    anchor: ca.anchor()?,
+                    authority: Authority::new(ca, crl),
+                }))
+            })
+            .collect::<Result<_, TrustError>>()?;
+        Ok(Self {
+            root: Authority::new(root, root_crl),
+            issuing_cas,
+            left_out,
+            recent: Recent::new(RECENT_MAX),
+        })
+    }
+
+    /// What a person should look after: CRLs that are missing, too old, or left out.
+    pub fn warnings(&self, now: Timestamp) -> Vec<TrustWarning> {
+        let issuing_cas = self.issuing_cas.iter().map(|ca| &ca.authority);
+        let judged = std::iter::once(&self.root)
+            .chain(issuing_cas)
+            .filter_map(|authority| authority.warning(now));
+        self.left_out.iter().cloned().chain(judged).collect()
+    }
+
+    /// Verifies a certificate for a role and a use: path, signature and basic constraints (RFC 5280
+    /// section 6), the exact profile, dates, and revocation. The chain has the leaf first and the
+    /// anchor left out; since CRLs come with the issuing CAs, a path over another CA has none and
+    /// is refused.
+    ///
+    /// The first time this costs one P-256 verification; after that none, as long as the leaf is
+    /// remembered. Dates and the age of CRLs are judged each time.
+    ///
+    /// # Errors
+    /// `certificate-untrusted`, `certificate-expired`, `certificate-revoked`, `role-mismatch`.
+    pub fn verify(
+        &self,
+        chain: &[CertificateDer<'_>],
+        role: Role,
+        usage: Usage,
+        now: Timestamp,
+    ) -> Result<VerifiedCertificate, Refusal> {
+        let (leaf_der, others) = chain
+            .split_first()
+            .ok_or_else(|| untrusted("no certificate"))?;
+        if chain.len() > CHAIN_MAX {
+            return Err(untrusted(format!("a chain of {}", chain.len())));
+        }
+        let thumbprint = Digest::of(leaf_der);
+        let known = (thumbprint, role, usage);
+        // Only a leaf that came alone is ever inserted, see below.
+        if others.is_empty()
+            && let Some((certificate, issuing_ca)) = self.recent.get(&known)
+        {
+            self.check_current(&certificate, &issuing_ca, now)?;
+            return Ok(certificate);
+        }
+
+        let library_form =
+            EndEntityCert::try_from(leaf_der).map_err(|error| refusal(&error))?;
+        let (path, issuing_ca) = self.path(&library_form, others, role, now)?;
+        let leaf = Leaf::read(leaf_der)?;
+        leaf.check_use(role, usage)?;
+        if path.intermediate_certificates().next().is_some() {
+            return Err(Refusal::new(
+                Problem::CertificateRevoked,
+                "there is no CRL of a CA between leaf and anchor",
+            ));
+        }
+        if !others.is_empty() {
+            return Err(untrusted("the chain holds certificates that are not of the path"));
+        }
+        let certificate = VerifiedCertificate::new(leaf_der, thumbprint, leaf, usage)?;
+        self.check_current(&certificate, &issuing_ca, now)?;
+        // The trust does not change, so what its CRLs don't name stays unnamed.
+        if let Some(crl) = &issuing_ca.authority.crl
+            && crl.names(library_form.serial())
+        {
+            return Err(Refusal::new(
+                Problem::CertificateRevoked,
+                format!("the certificate of {} was revoked", certificate.name()),
+            ));
+        }
+        self.recent
+            .insert(known, (certificate.clone(), issuing_ca));
+        Ok(certificate)
+    }
+
+    /// What can change while nothing is loaded anew: the clock.
+    fn check_current(
+        &self,
+        certificate: &VerifiedCertificate,
+        issuing_ca: &IssuingCa,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let issuing_ca = &issuing_ca.authority;
+        certificate.validity().check("the certificate", now)?;
+        issuing_ca.validity.check("its issuing CA", now)?;
+        self.root.validity.check("the root", now)?;
+        check_fresh(issuing_ca.crl.as_ref(), "the issuing CA", now)?;
+        check_fresh(self.root.crl.as_ref(), "the root", now)
+    }
+
+    /// Finds a path to an anchor of the role, and the issuing CA at its end.
+    fn path<'a>(
+        &'a self,
+        leaf: &'a EndEntityCert<'a>,
+        intermediates: &'a [CertificateDer<'a>],
+        role: Role,
+        now: Timestamp,
+    ) -> Result<(VerifiedPath<'a>, Arc<IssuingCa>), Refusal> {
+        let path_to = |wanted: &dyn Fn(&IssuingCa) -> bool| {
+            let mut failure = webpki::Error::UnknownIssuer;
+            for ca in self.issuing_cas.iter().filter(|ca| wanted(ca)) {
+                let path = leaf.verify_for_usage(
+                    &[ECDSA_P256_SHA256],
+                    slice::from_ref(&ca.anchor),
+                    intermediates,
+                    UnixTime::since_unix_epoch(std::time::Duration::from_secs(now.0)),
+                    JudgedByProfile,
+                    // By look-up, once the path is known: see `Crl`.
+                    None,
+                    None,
+                );
+                match path {
+                    Ok(path) => return Ok((path, Arc::clone(ca))),
+                    Err(webpki::Error::UnknownIssuer) => {}
+                    Err(error) => failure = error,
+                }
+            }
+            Err(failure)
+        };
+        path_to(&|ca| ca.role == role).map_err(|error| {
+            match path_to(&|ca| ca.role != role) {
+                Ok((_, other)) => Refusal::new(
+                    Problem::RoleMismatch,
+                    format!("issued by a {} CA, not a {role} CA", other.role),
+                ),
+                Err(_) => refusal(&error),
+            }
+        })
+    }
+}
+
+impl Authority {
+    fn new(ca: CaCertificate, crl: Option<Crl>) -> Self {
+        Self {
+            subject: ca.subject,
+            validity: ca.validity,
+            crl,
+        }
+    }
+
+    fn warning(&self, now: Timestamp) -> Option<TrustWarning> {
+        let ca = self.subject.clone();
+        match &self.crl {
+            None => Some(TrustWarning::NoCrl { ca }),
+            Some(crl) if crl.next_update <= now => Some(TrustWarning::StaleCrl {
+                ca,
+                next_update: crl.next_update.0,
+            }),
+            Some(_) => None,
+        }
+    }
+}
+
+/// The newest CRL of each of these CAs, in their order.
+fn newest_crls(
+    cas: &[CaCertificate],
+    crls: impl IntoIterator<Item = CertificateRevocationListDer<'static>>,
+    now: Timestamp,
+    left_out: &mut Vec<TrustWarning>,
+) -> Result<Vec<Option<Crl>>, TrustError> {
+    let mut newest: Vec<Option<Crl>> = cas.iter().map(|_| None).collect();
+    for der in crls {
+        let (signer, crl) = UnverifiedCrl::read(&der)?.verify(cas)?;
+        if crl.this_update > now {
+            left_out.push(TrustWarning::CrlFromTheFuture {
+                ca: cas[signer].subject.clone(),
+                this_update: crl.this_update.0,
+            });
+        } else if newest[signer]
+            .as_ref()
+            .is_none_or(|other| crl.is_newer_than(other))
+        {
+            newest[signer] = Some(crl);
+        }
+    }
+    Ok(newest)
+}
+
+/// The exact extended key usage is the profile's, see [`Leaf`].
+struct JudgedByProfile;
+
+impl ExtendedKeyUsageValidator for JudgedByProfile {
+    fn validate(&self, _: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
+        Ok(())
+    }
+}
+
+fn refusal(error: &webpki::Error) -> Refusal {
+    let problem = match error {
+        webpki::Error::CertExpired { .. } | webpki::Error::CertNotValidYet { .. } => {
+            Problem::CertificateExpired
+        }
+        _ => Problem::CertificateUntrusted,
+    };
+    Refusal::new(problem, error.to_string())
+}
