@@ -1,0 +1,105 @@
+//! What a token's part of an authorization costs when nothing is around it: CPU seconds of one ECDH
+//! derivation (with reading and destroying the secret) and of one signature, in a bare loop on one
+//! PKCS#11 session. The load program of `tests/` compares the gateway with it.
+//!
+//! `SOFTHSM2_CONF=… cargo run --release --example floor -- MODULE TOKEN_LABEL PIN_FILE COUNT`
+
+use std::{env, error::Error, fs, time::Duration};
+
+use aws_lc_rs::agreement::{ECDH_P256, PrivateKey};
+use cryptoki::{
+    context::{CInitializeArgs, CInitializeFlags, Pkcs11},
+    mechanism::{
+        Mechanism,
+        elliptic_curve::{EcKdf, Ecdh1DeriveParams},
+    },
+    object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
+    session::{Session, UserType},
+    types::AuthPin,
+};
+use rustix::time::{ClockId, clock_gettime};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [module, label, pin_file, count] = arguments.as_slice() else {
+        return Err("usage: floor MODULE TOKEN_LABEL PIN_FILE COUNT".into());
+    };
+    let count: u32 = count.parse()?;
+    let pkcs11 = Pkcs11::new(module)?;
+    pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))?;
+    let mut slots = pkcs11.get_slots_with_initialized_token()?;
+    slots.retain(|slot| {
+        pkcs11
+            .get_token_info(*slot)
+            .is_ok_and(|token| token.label() == label)
+    });
+    let session = pkcs11.open_rw_session(*slots.first().ok_or("no such token")?)?;
+    let pin = AuthPin::from(fs::read_to_string(pin_file)?.trim().to_owned());
+    session.login(UserType::User, Some(&pin))?;
+
+    let signing = private_key(&session, "signing")?;
+    let encryption = private_key(&session, "encryption")?;
+    let peer = PrivateKey::generate(&ECDH_P256)?.compute_public_key()?;
+    let sign = cpu_seconds(count, || {
+        session.sign(&Mechanism::Ecdsa, signing, &[7; 32])?;
+        Ok(())
+    })?;
+    let derive = cpu_seconds(count, || derive(&session, encryption, peer.as_ref()))?;
+    print_result(derive, sign);
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the result of a program for scripts")]
+fn print_result(derive: f64, sign: f64) {
+    println!("{{\"derive_cpu_seconds\":{derive:e},\"sign_cpu_seconds\":{sign:e}}}");
+}
+
+fn private_key(session: &Session, label: &str) -> Result<ObjectHandle, Box<dyn Error>> {
+    let found = session.find_objects(&[
+        Attribute::Class(ObjectClass::PRIVATE_KEY),
+        Attribute::Label(label.into()),
+    ])?;
+    match found.as_slice() {
+        [one] => Ok(*one),
+        other => Err(format!("{} private keys with the label {label}", other.len()).into()),
+    }
+}
+
+fn derive(session: &Session, key: ObjectHandle, peer: &[u8]) -> Result<(), Box<dyn Error>> {
+    let parameters = Ecdh1DeriveParams::new(EcKdf::null(), peer);
+    let secret = session.derive_key(
+        &Mechanism::Ecdh1Derive(parameters),
+        key,
+        &[
+            Attribute::Class(ObjectClass::SECRET_KEY),
+            Attribute::KeyType(KeyType::GENERIC_SECRET),
+            Attribute::Token(false),
+            Attribute::Sensitive(false),
+            Attribute::Extractable(true),
+            Attribute::ValueLen(32.into()),
+        ],
+    )?;
+    session.get_attributes(secret, &[AttributeType::Value])?;
+    session.destroy_object(secret)?;
+    Ok(())
+}
+
+/// CPU seconds of this process per call.
+fn cpu_seconds(
+    count: u32,
+    mut call: impl FnMut() -> Result<(), Box<dyn Error>>,
+) -> Result<f64, Box<dyn Error>> {
+    let used = || {
+        let time = clock_gettime(ClockId::ProcessCPUTime);
+        Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+    };
+    // The first calls pay for caches and page faults.
+    for _ in 0..count / 10 {
+        call()?;
+    }
+    let before = used();
+    for _ in 0..count {
+        call()?;
+    }
+    Ok((used() - before).as_secs_f64() / f64::from(count))
+}

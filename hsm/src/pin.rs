@@ -1,0 +1,93 @@
+//! The token's PIN, and where it comes from: a file, an environment variable, a prompt. Never a command
+//! line and never the configuration itself.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use cryptoki::types::AuthPin;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::error::StartError;
+
+/// Where the PIN is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum PinSource {
+    /// A file that nobody else may read; a line break at its end does not count.
+    File(PathBuf),
+    /// An environment variable.
+    Env(String),
+    /// The terminal.
+    Prompt,
+}
+
+/// A PIN. It has no Debug; only a login reads it.
+pub struct Pin(AuthPin);
+
+impl Pin {
+    /// Takes a PIN that was just made, by a program that provisions.
+    pub fn new(pin: &str) -> Self {
+        Self(AuthPin::from(pin.to_owned()))
+    }
+
+    pub(crate) fn auth(&self) -> &AuthPin {
+        &self.0
+    }
+}
+
+impl PinSource {
+    /// The same source, with a relative path starting at a directory.
+    #[must_use]
+    pub fn relative_to(self, directory: &Path) -> Self {
+        match self {
+            Self::File(path) => Self::File(directory.join(path)),
+            other => other,
+        }
+    }
+
+    /// Reads the PIN.
+    ///
+    /// # Errors
+    /// When it is not there, is empty, or others may read the file.
+    pub fn read(&self) -> Result<Pin, StartError> {
+        let failed = |place: String, reason: String| StartError::NoPin { place, reason };
+        let (place, text) = match self {
+            Self::File(path) => {
+                let place = path.display().to_string();
+                refuse_readable_by_others(path)
+                    .and_then(|()| fs::read_to_string(path).map_err(|error| error.to_string()))
+                    .map(|text| (place.clone(), Zeroizing::new(text)))
+                    .map_err(|reason| failed(place, reason))?
+            }
+            Self::Env(name) => std::env::var(name)
+                .map(|text| (format!("${name}"), Zeroizing::new(text)))
+                .map_err(|error| failed(format!("${name}"), error.to_string()))?,
+            Self::Prompt => rpassword::prompt_password("PIN of the token: ")
+                .map(|text| ("the terminal".to_owned(), Zeroizing::new(text)))
+                .map_err(|error| failed("the terminal".to_owned(), error.to_string()))?,
+        };
+        match text.trim_end_matches(['\r', '\n']) {
+            "" => Err(failed(place, "it is empty".to_owned())),
+            pin => Ok(Pin::new(pin)),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn refuse_readable_by_others(path: &Path) -> Result<(), String> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = fs::metadata(path)
+        .map_err(|error| error.to_string())?
+        .permissions()
+        .mode();
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(format!(
+        "its mode is {:03o}, others may read it; run chmod 600 on it",
+        mode & 0o777
+    ))
+}
