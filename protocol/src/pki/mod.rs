@@ -12,6 +12,8 @@ mod trust;
 mod verified;
 
 #[cfg(test)]
+pub(crate) mod test_pki;
+#[cfg(test)]
 mod tests;
 
 pub use ca::TrustError;

@@ -98,15 +98,17 @@ fn profile(certificate: &X509Certificate<'_>) -> Result<Profile, Refusal> {
             let (named, others) = purposes(extended);
             match (named, others.as_slice()) {
                 ([false, false], [DOCUMENT_SIGNING]) => Ok(Profile::MessageSigning),
-                ([server, client], []) if server || client => {
-                    Ok(Profile::Tls { server, client })
-                }
+                ([server, client], []) if server || client => Ok(Profile::Tls { server, client }),
                 _ => Err(untrusted("the extended key usage is of no profile")),
             }
         }
         _ => Err(untrusted(format!(
             "key usage [{key_usage}] {} extended key usage is of no profile",
-            if extended.is_some() { "with" } else { "without" }
+            if extended.is_some() {
+                "with"
+            } else {
+                "without"
+            }
         ))),
     }
 }
@@ -125,7 +127,15 @@ fn purposes<'a>(extended: &'a ExtendedKeyUsage<'_>) -> ([bool; 2], Vec<&'a [u8]>
         other,
     } = extended;
     let mut others: Vec<&[u8]> = other.iter().map(|oid| oid.as_bytes()).collect();
-    if [any, code_signing, email_protection, time_stamping, ocsp_signing].contains(&&true) {
+    if [
+        any,
+        code_signing,
+        email_protection,
+        time_stamping,
+        ocsp_signing,
+    ]
+    .contains(&&true)
+    {
         others.push(&[]);
     }
     ([*server_auth, *client_auth], others)
@@ -182,7 +192,9 @@ impl Names {
             Profile::Tls { .. } => (true, true),
         };
         if (!dns_allowed && !self.dns.is_empty()) || (!ip_allowed && self.ip_addresses > 0) {
-            return Err(untrusted("DNS names or IP addresses where the profile has none"));
+            return Err(untrusted(
+                "DNS names or IP addresses where the profile has none",
+            ));
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use webpki::{
 };
 
 use super::{
-    Usage, VerifiedCertificate, Validity,
+    Usage, Validity, VerifiedCertificate,
     ca::{CaCertificate, TrustError},
     crl::{Crl, UnverifiedCrl, check_fresh},
     profile::Leaf,
@@ -107,9 +107,14 @@ impl Trust {
     pub fn load(source: TrustSource, now: Timestamp) -> Result<Self, TrustError> {
         let root = CaCertificate::read(source.root, "root", now)?;
         let mut left_out = Vec::new();
-        let root_crl = newest_crls(slice::from_ref(&root), [source.root_crl], now, &mut left_out)?
-            .pop()
-            .flatten();
+        let root_crl = newest_crls(
+            slice::from_ref(&root),
+            [source.root_crl],
+            now,
+            &mut left_out,
+        )?
+        .pop()
+        .flatten();
 
         let mut roles = Vec::new();
         let mut certificates = Vec::new();
@@ -187,8 +192,7 @@ impl Trust {
             return Ok(certificate);
         }
 
-        let library_form =
-            EndEntityCert::try_from(leaf_der).map_err(|error| refusal(&error))?;
+        let library_form = EndEntityCert::try_from(leaf_der).map_err(|error| refusal(&error))?;
         let (path, issuing_ca) = self.path(&library_form, others, role, now)?;
         let leaf = Leaf::read(leaf_der)?;
         leaf.check_use(role, usage)?;
@@ -199,7 +203,9 @@ impl Trust {
             ));
         }
         if !others.is_empty() {
-            return Err(untrusted("the chain holds certificates that are not of the path"));
+            return Err(untrusted(
+                "the chain holds certificates that are not of the path",
+            ));
         }
         let certificate = VerifiedCertificate::new(leaf_der, thumbprint, leaf, usage)?;
         self.check_current(&certificate, &issuing_ca, now)?;
@@ -212,8 +218,7 @@ impl Trust {
                 format!("the certificate of {} was revoked", certificate.name()),
             ));
         }
-        self.recent
-            .insert(known, (certificate.clone(), issuing_ca));
+        self.recent.insert(known, (certificate.clone(), issuing_ca));
         Ok(certificate)
     }
 
@@ -261,14 +266,12 @@ impl Trust {
             }
             Err(failure)
         };
-        path_to(&|ca| ca.role == role).map_err(|error| {
-            match path_to(&|ca| ca.role != role) {
-                Ok((_, other)) => Refusal::new(
-                    Problem::RoleMismatch,
-                    format!("issued by a {} CA, not a {role} CA", other.role),
-                ),
-                Err(_) => refusal(&error),
-            }
+        path_to(&|ca| ca.role == role).map_err(|error| match path_to(&|ca| ca.role != role) {
+            Ok((_, other)) => Refusal::new(
+                Problem::RoleMismatch,
+                format!("issued by a {} CA, not a {role} CA", other.role),
+            ),
+            Err(_) => refusal(&error),
         })
     }
 }

@@ -1,0 +1,225 @@
+//! One connection: handshake, requests one after the other, end.
+
+use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use http_body_util::Full;
+use hyper::{
+    Request, Response,
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use protocol::problem::Refusal;
+use rustls_pki_types::CertificateDer;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy, sink},
+    net::TcpStream,
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tracing::{Instrument as _, debug, debug_span, info};
+
+use super::{Limits, Peer, ServerTls};
+use crate::{
+    ALPN, now,
+    verifier::{PeerRule, refusal_in},
+};
+
+/// A request's line and header fields together (431 above it).
+const HEADER_BYTES_MAX: usize = 8 * 1024;
+
+/// What one connection buffers of what it reads. hyper takes no less than 8 KiB.
+const BUFFER_BYTES_MAX: usize = 16 * 1024;
+
+/// How much is read, and for how long, of a client whose handshake failed.
+const REFUSED_BYTES_MAX: u64 = 64 * 1024;
+const REFUSED_MAX: Duration = Duration::from_millis(500);
+
+/// What the connections of a listener share.
+pub(super) struct Service<H> {
+    pub(super) tls: Option<ServerTls>,
+    pub(super) limits: Limits,
+    pub(super) handler: H,
+}
+
+/// Why a connection did not come to its first request.
+#[derive(Debug, thiserror::Error)]
+enum HandshakeFailure {
+    #[error("no handshake in time")]
+    TooSlow,
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    #[error("failed")]
+    Tls(#[source] std::io::Error),
+    #[error("the client did not choose http/1.1 (ALPN)")]
+    Protocol,
+}
+
+/// A peer that is no longer good, in the middle of a connection.
+#[derive(Debug, thiserror::Error)]
+#[error("cut off: {0}")]
+struct CutOff(Refusal);
+
+impl<H, F> Service<H>
+where
+    H: Fn(Peer, Request<Incoming>) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+{
+    /// Serves one connection to its end.
+    pub(super) async fn run(
+        self: Arc<Self>,
+        stream: TcpStream,
+        address: SocketAddr,
+        stopped: watch::Receiver<()>,
+    ) {
+        let span = debug_span!("connection", %address);
+        async {
+            // Answers are small and written whole.
+            if let Err(error) = stream.set_nodelay(true) {
+                debug!(%error, "the socket is gone");
+                return;
+            }
+            let Some(tls) = &self.tls else {
+                let shown = ShownChain {
+                    address,
+                    judged: None,
+                };
+                return self.serve(stream, shown, stopped).await;
+            };
+            let mut stopped_early = stopped.clone();
+            let handshake = tokio::select! {
+                handshake = self.handshake(tls, stream, address) => handshake,
+                _ = stopped_early.changed() => return,
+            };
+            match handshake {
+                Ok((stream, shown)) => self.serve(stream, shown, stopped).await,
+                Err(HandshakeFailure::Tls(error)) => debug!(%error, "TLS handshake failed"),
+                Err(failure) => info!(%failure, "TLS handshake failed"),
+            }
+        }
+        .instrument(span)
+        .await;
+    }
+
+    async fn handshake(
+        &self,
+        tls: &ServerTls,
+        stream: TcpStream,
+        address: SocketAddr,
+    ) -> Result<(tokio_rustls::server::TlsStream<TcpStream>, ShownChain), HandshakeFailure> {
+        let accepting = tls.acceptor.accept(stream).into_fallible();
+        let stream = match timeout(self.limits.handshake, accepting).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err((error, tcp))) => {
+                let_the_alert_arrive(tcp).await;
+                let refusal = error
+                    .get_ref()
+                    .and_then(|inner| inner.downcast_ref())
+                    .and_then(refusal_in);
+                return Err(match refusal {
+                    Some(refusal) => HandshakeFailure::Refused(refusal.clone()),
+                    None => HandshakeFailure::Tls(error),
+                });
+            }
+            Err(_) => return Err(HandshakeFailure::TooSlow),
+        };
+        let (_, session) = stream.get_ref();
+        // A client that offers no protocol at all passes rustls.
+        if session.alpn_protocol() != Some(ALPN) {
+            return Err(HandshakeFailure::Protocol);
+        }
+        let shown = ShownChain {
+            address,
+            judged: tls.clients.clone().zip(
+                session
+                    .peer_certificates()
+                    .map(|chain| chain.iter().map(|der| der.clone().into_owned()).collect()),
+            ),
+        };
+        Ok((stream, shown))
+    }
+
+    /// HTTP/1.1 until one side ends it, the connection is too old, or the listener stops.
+    async fn serve<S>(
+        self: Arc<Self>,
+        stream: S,
+        shown: ShownChain,
+        mut stopped: watch::Receiver<()>,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let service = service_fn(|request| {
+            let peer = shown.peer();
+            let service = Arc::clone(&self);
+            async move {
+                match peer {
+                    Ok(peer) => Ok((service.handler)(peer, request).await),
+                    Err(refusal) => Err(CutOff(refusal)),
+                }
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.header)
+            .max_header_size(HEADER_BYTES_MAX)
+            .max_buf_size(BUFFER_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => Some(ended),
+            _ = stopped.changed() => None,
+            () = sleep(self.limits.connection_age) => None,
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => {
+                // Ends at once when no request runs, otherwise after its answer.
+                connection.as_mut().graceful_shutdown();
+                match timeout(self.limits.drain, connection).await {
+                    Ok(ended) => ended,
+                    Err(_) => return info!("a request did not finish in time"),
+                }
+            }
+        };
+        if let Err(error) = ended {
+            match std::error::Error::source(&error).and_then(|source| source.downcast_ref()) {
+                Some(CutOff(refusal)) => info!(%refusal, "a peer is no longer good"),
+                None => debug!(%error, "connection ended"),
+            }
+        }
+    }
+}
+
+/// Closes after the client did, or soon. Closing while something of it is unread would reset the
+/// connection, and the client would be told of that instead of the alert.
+async fn let_the_alert_arrive(mut tcp: TcpStream) {
+    let until_closed = async {
+        tcp.shutdown().await?;
+        copy(&mut tcp.take(REFUSED_BYTES_MAX), &mut sink()).await
+    };
+    // Whatever comes of it, the connection ends here.
+    let _ = timeout(REFUSED_MAX, until_closed).await;
+}
+
+/// What a peer showed at the handshake. It is judged again for each request: meanwhile it may have
+/// expired, or a new CRL may name it.
+struct ShownChain {
+    address: SocketAddr,
+    judged: Option<(PeerRule, Vec<CertificateDer<'static>>)>,
+}
+
+impl ShownChain {
+    /// The peer as it is now.
+    fn peer(&self) -> Result<Peer, Refusal> {
+        let certificate = self
+            .judged
+            .as_ref()
+            .map(|(rule, chain)| rule.judge(chain, now()))
+            .transpose()?;
+        Ok(Peer {
+            address: self.address,
+            certificate,
+        })
+    }
+}

@@ -1,0 +1,14 @@
+//! Real sockets, real handshakes, real certificates.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failed unwrap is a failed test, also in what the tests share"
+)]
+
+mod clients;
+mod harness;
+mod identities;
+mod limits;
+mod pki;
+mod servers;
+mod trust_files;

@@ -1,0 +1,74 @@
+//! The vector files, as texts: everything in them follows from labels, so that making them again
+//! gives the same bytes.
+
+mod accepted;
+mod answers;
+mod authorization;
+mod certificates;
+mod draft;
+mod edit;
+mod good;
+mod purchase;
+mod purchase_form;
+mod sealed;
+mod sealed_payment;
+mod session;
+mod vector;
+
+use self::vector::Topic;
+use crate::parties::Parties;
+
+/// Name and content of every file.
+pub fn files() -> Vec<(&'static str, String)> {
+    let parties = Parties::new();
+    let topic = |about, fill: fn(&mut Topic<'_>)| {
+        let mut topic = Topic::new(&parties, about);
+        fill(&mut topic);
+        topic.text()
+    };
+    vec![
+        ("parties.json", good::parties_file(&parties)),
+        ("purchase.json", good::purchase_file(&parties)),
+        (
+            "accepted.json",
+            topic("Unusual, and to be accepted.", accepted::fill),
+        ),
+        (
+            "refused-sessions.json",
+            topic("Messages 1 and 2 that are refused.", session::fill),
+        ),
+        (
+            "refused-purchase-forms.json",
+            topic(
+                "Message 3 with another form: encodings, headers, signatures.",
+                purchase_form::fill,
+            ),
+        ),
+        (
+            "refused-purchases.json",
+            topic("Message 3 that says something else.", purchase::fill),
+        ),
+        (
+            "refused-certificates.json",
+            topic(
+                "Message 3 by a signer whose certificate does not do.",
+                certificates::fill,
+            ),
+        ),
+        (
+            "refused-authorizations.json",
+            topic("Message 4 that is refused.", authorization::fill),
+        ),
+        (
+            "refused-sealed-payments.json",
+            topic(
+                "Message 4 with a sealed PI that is refused; the last of them only after it was opened.",
+                sealed_payment::fill,
+            ),
+        ),
+        (
+            "refused-answers.json",
+            topic("Messages 5 and 6, and proofs, that are refused.", answers::fill),
+        ),
+    ]
+}
