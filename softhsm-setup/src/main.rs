@@ -1,2 +1,170 @@
-//! x
-fn main() {}
+//! `softhsm-setup`: tokens, keys, certificate authorities, certificates, configurations.
+//!
+//! `init` makes everything, `status` shows it, `issue`, `revoke` and `crl` are a CA's daily work, `client` and
+//! `merchant` add parties. Keys of the gateway and of the CAs are made in their tokens and stay
+//! there; [`token_process`] says how the two tokens are reached, [`authority`] how certificates are signed
+//! in one.
+
+mod authority;
+mod cli;
+mod configuration;
+mod init;
+mod issue;
+mod layout;
+mod party;
+mod profiles;
+mod status;
+mod token_process;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Parser as _;
+
+use crate::{
+    cli::{Cli, Command, Place},
+    layout::Layout,
+};
+
+/// Something could not be done; its text ends with what to do.
+#[derive(Debug)]
+pub(crate) struct Failure(String);
+
+impl Failure {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    pub(crate) fn file(path: &Path, error: &std::io::Error) -> Self {
+        Self(format!(
+            "{}: {error}; check that it is there and that you may use it",
+            path.display()
+        ))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(failure) => {
+            say(&format!("softhsm-setup: {failure}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Init { place, host } => {
+            let layout = Layout::create(&place.dir)?;
+            init::init(&layout, &module(&place)?, &host)?;
+        }
+        Command::Status { place, json } => {
+            let layout = Layout::open(&place.dir)?;
+            return status::status(&layout, &module(&place)?, json);
+        }
+        Command::Issue {
+            place,
+            csr,
+            role,
+            usage,
+            name,
+            dns,
+            ip,
+            days,
+            out,
+        } => {
+            let layout = Layout::open(&place.dir)?;
+            let wanted = issue::Wanted {
+                role: role.into(),
+                usage,
+                name,
+                hosts: profiles::Hosts { dns, ip },
+                days,
+            };
+            issue::issue(&layout, &module(&place)?, &csr, &wanted, &out)?;
+        }
+        Command::Revoke { place, certificate } => {
+            let layout = Layout::open(&place.dir)?;
+            issue::revoke(&layout, &module(&place)?, &certificate)?;
+        }
+        Command::Crl { place } => {
+            let layout = Layout::open(&place.dir)?;
+            issue::renew_crls(&layout, &module(&place)?)?;
+        }
+        Command::Client { place, out } => {
+            let layout = Layout::open(&place.dir)?;
+            party::add_client(&layout, &module(&place)?, &out)?;
+        }
+        Command::Merchant {
+            place,
+            name,
+            host,
+            out,
+        } => {
+            let layout = Layout::open(&place.dir)?;
+            party::add_merchant(&layout, &module(&place)?, &name, &host, &out)?;
+        }
+        Command::TokenProcess {
+            module,
+            label,
+            user_pin,
+        } => token_process::serve(&module, &label, &user_pin)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The module to work with: the one given, or SoftHSM where distributions put it.
+fn module(place: &Place) -> Result<PathBuf, Failure> {
+    const SOFTHSM: [&str; 7] = [
+        "/usr/lib/softhsm/libsofthsm2.so",
+        "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+        "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
+        "/usr/lib64/softhsm/libsofthsm2.so",
+        "/usr/lib64/pkcs11/libsofthsm2.so",
+        "/usr/local/lib/softhsm/libsofthsm2.so",
+        "/opt/homebrew/lib/softhsm/libsofthsm2.so",
+    ];
+    if let Some(module) = &place.module {
+        return Ok(module.clone());
+    }
+    SOFTHSM
+        .iter()
+        .map(PathBuf::from)
+        .find(|path| path.exists())
+        .ok_or_else(|| {
+            Failure::new(
+                "SoftHSM is not installed where distributions put it; run softhsm-setup/install run, \
+                 or give --module",
+            )
+        })
+}
+
+/// Tells a person what is done; standard output is for results.
+#[expect(
+    clippy::print_stderr,
+    reason = "a command line program talks on standard error"
+)]
+pub(crate) fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Prints a result.
+#[expect(
+    clippy::print_stdout,
+    reason = "a command line program prints its results"
+)]
+pub(crate) fn print(text: &str) {
+    println!("{text}");
+}

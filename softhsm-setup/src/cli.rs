@@ -1,0 +1,148 @@
+//! The command line.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use protocol::names::Role;
+
+use crate::profiles::{LEAF_DAYS, Purpose};
+
+/// Provisions Twinseal: tokens and the keys in them, certificate authorities, certificates, CRLs,
+/// configurations.
+#[derive(Parser)]
+#[command(
+    name = "softhsm-setup",
+    version,
+    after_help = "Exit codes:\n  0  done, or all is well\n  1  could not be done; the last line says what to do\n  2  the command line is wrong\n  3  status: something needs care"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The directory and the module, which every command needs.
+#[derive(Args)]
+pub(crate) struct Place {
+    /// The provisioned directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// The PKCS#11 module; SoftHSM is found by itself. Another module's token must be initialised already,
+    /// with the label twinseal-gateway or twinseal-ca, and its PIN be in DIR/gateway/user.pin or
+    /// DIR/ca/user.pin.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) module: Option<PathBuf>,
+}
+
+/// What is to be done.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make everything: two tokens, keys, CAs, certificates, CRLs, configurations, a client, a merchant.
+    /// What is there stays as it is, so an interrupted run is completed by another.
+    Init {
+        #[command(flatten)]
+        place: Place,
+        /// A DNS name of gateway and shop, beside localhost; may be given several times.
+        #[arg(long, value_name = "NAME")]
+        host: Vec<String>,
+    },
+    /// Show tokens, keys with their policy, certificates with the days left, CRLs.
+    Status {
+        #[command(flatten)]
+        place: Place,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Issue a certificate for a request. Subject and names are those given here, never the request's.
+    Issue {
+        #[command(flatten)]
+        place: Place,
+        /// The request (PKCS#10, PEM), signed by the key that it is for; P-256.
+        #[arg(long, value_name = "FILE")]
+        csr: PathBuf,
+        /// What the party is.
+        #[arg(long, value_enum)]
+        role: RoleArgument,
+        /// What the certificate is for.
+        #[arg(long, value_enum)]
+        usage: Purpose,
+        /// The party's id: the last part of its URN.
+        #[arg(long, value_name = "ID")]
+        name: String,
+        /// A DNS name; may be given several times.
+        #[arg(long, value_name = "NAME")]
+        dns: Vec<String>,
+        /// An IP address; may be given several times.
+        #[arg(long, value_name = "ADDRESS")]
+        ip: Vec<IpAddr>,
+        /// How many days it is good.
+        #[arg(long, default_value_t = LEAF_DAYS, value_parser = clap::value_parser!(i64).range(1..=1825))]
+        days: i64,
+        /// Where it goes; a file that is there is not overwritten.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Revoke a certificate: its CA signs a CRL with the next number.
+    Revoke {
+        #[command(flatten)]
+        place: Place,
+        /// The certificate (PEM).
+        #[arg(long, value_name = "FILE")]
+        certificate: PathBuf,
+    },
+    /// Have every CA sign its CRL anew, with fresh dates and the next number.
+    Crl {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Make a further client: key, certificate, configuration, instruments, accounts.
+    Client {
+        #[command(flatten)]
+        place: Place,
+        /// Its directory, below DIR.
+        #[arg(long, value_name = "NAME")]
+        out: String,
+    },
+    /// Make a further merchant: keys, certificates, configuration, catalogue.
+    Merchant {
+        #[command(flatten)]
+        place: Place,
+        /// Its id: the last part of its URN.
+        #[arg(long, value_name = "ID")]
+        name: String,
+        /// A DNS name of the shop, beside localhost; may be given several times.
+        #[arg(long, value_name = "NAME")]
+        host: Vec<String>,
+        /// Its directory, below DIR.
+        #[arg(long, value_name = "NAME")]
+        out: String,
+    },
+    /// Serve one token to a parent process; not for people.
+    #[command(hide = true)]
+    TokenProcess {
+        module: PathBuf,
+        label: String,
+        user_pin: PathBuf,
+    },
+}
+
+/// A role on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum RoleArgument {
+    /// The payer.
+    Client,
+    /// The shop.
+    Merchant,
+    /// The gateway.
+    Gateway,
+}
+
+impl From<RoleArgument> for Role {
+    fn from(role: RoleArgument) -> Self {
+        match role {
+            RoleArgument::Client => Role::Client,
+            RoleArgument::Merchant => Role::Merchant,
+            RoleArgument::Gateway => Role::Gateway,
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! `init`: every step makes what is missing and leaves what is there.
+
+use std::path::Path;
+
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use protocol::names::{GatewayName, Role};
+use zeroize::Zeroizing;
+
+use crate::{
+    Failure,
+    authority::{self, Authority, PublicPoint, ca_certificate, key_label},
+    configuration,
+    layout::{Layout, Readers, TokenPlace, write_new},
+    party,
+    profiles::{self, Hosts, LEAF_DAYS, Purpose},
+    say,
+    token_process::{TokenProcess, Usage, WantedKey},
+};
+
+/// The gateway's name.
+const GATEWAY: &str = "main";
+
+/// The merchant that is made.
+const MERCHANT: &str = "bookshop";
+
+/// The gateway's five keys: one use each.
+pub(crate) fn gateway_keys() -> Vec<WantedKey> {
+    [
+        ("tls", Usage::Sign),
+        ("signing", Usage::Sign),
+        ("encryption", Usage::Derive),
+        ("data", Usage::Encrypt),
+        ("index", Usage::Mac),
+    ]
+    .into_iter()
+    .map(|(label, usage)| WantedKey {
+        label: label.to_owned(),
+        usage,
+    })
+    .collect()
+}
+
+/// The keys of the four CAs.
+pub(crate) fn ca_keys() -> Vec<WantedKey> {
+    cas()
+        .map(|role| WantedKey {
+            label: key_label(role),
+            usage: Usage::Sign,
+        })
+        .collect()
+}
+
+/// The four CAs, the root first.
+pub(crate) fn cas() -> impl Iterator<Item = Option<Role>> {
+    std::iter::once(None).chain(Role::ALL.into_iter().map(Some))
+}
+
+pub(crate) fn gateway_name() -> Result<GatewayName, Failure> {
+    GatewayName::new(GATEWAY).map_err(|error| Failure::new(error.to_string()))
+}
+
+/// Makes everything that is missing.
+pub(crate) fn init(layout: &Layout, module: &Path, hosts: &[String]) -> Result<(), Failure> {
+    let gateway = token(layout, module, TokenPlace::Gateway)?;
+    for key in gateway_keys() {
+        let made = gateway.make_key(&key.label, key.usage)?;
+        step(made, &format!("key {} in the gateway's token", key.label));
+    }
+    let ca = token(layout, module, TokenPlace::Ca)?;
+    for key in ca_keys() {
+        let made = ca.make_key(&key.label, key.usage)?;
+        step(made, &format!("key {} in the CA token", key.label));
+    }
+    for role in cas() {
+        let path = layout.ca_certificate(role);
+        if !path.exists() {
+            let pem = ca_certificate(layout, &ca, role)?;
+            write_new(&path, pem.as_bytes(), Readers::All)?;
+            step(true, &format!("certificate of the {}", key_label(role)));
+        }
+        if !layout.ca_crl(role).exists() {
+            Authority::open(layout, &ca, role)?.sign_crl(&[])?;
+            step(true, &format!("CRL of the {}", key_label(role)));
+        }
+    }
+
+    let names = party::hosts(hosts);
+    gateway_certificates(layout, &gateway, &ca, &names)?;
+    let merchant = party::make_merchant(layout, &ca, "merchant", MERCHANT, &names)?;
+    party::make_client(layout, &ca, "client")?;
+    configuration::gateway(layout, module, &gateway_name()?, &merchant)?;
+    say(&format!(
+        "ready: {} (`softhsm-setup status --dir {}` shows it)",
+        layout.root().display(),
+        layout.root().display()
+    ));
+    Ok(())
+}
+
+fn step(made: bool, what: &str) {
+    if made {
+        say(&format!("made   {what}"));
+    } else {
+        say(&format!("kept   {what}"));
+    }
+}
+
+/// A token directory with its PINs and configuration, and the token in it.
+fn token(layout: &Layout, module: &Path, place: TokenPlace) -> Result<TokenProcess, Failure> {
+    for pin in [layout.user_pin(place), layout.so_pin(place)] {
+        write_new(&pin, random_pin()?.as_bytes(), Readers::Owner)?;
+    }
+    let tokens = layout.token_file(place, "tokens");
+    std::fs::create_dir_all(&tokens).map_err(|error| Failure::file(&tokens, &error))?;
+    write_new(
+        &layout.softhsm_conf(place),
+        configuration::softhsm(&tokens).as_bytes(),
+        Readers::All,
+    )?;
+    let token = TokenProcess::start(layout, place, module)?;
+    let made = token.init_token(&layout.so_pin(place))?;
+    step(made, &format!("token {}", place.label()));
+    Ok(token)
+}
+
+/// Digits and letters that can be typed, 120 bits of them.
+fn random_pin() -> Result<Zeroizing<String>, Failure> {
+    const CHARACTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz123456789";
+    let mut random = Zeroizing::new([0u8; 24]);
+    SystemRandom::new()
+        .fill(random.as_mut_slice())
+        .map_err(|_| Failure::new("the operating system gave no random bytes"))?;
+    let characters = random
+        .iter()
+        .map(|byte| char::from(CHARACTERS[usize::from(byte % 32)]));
+    Ok(Zeroizing::new(characters.collect()))
+}
+
+fn gateway_certificates(
+    layout: &Layout,
+    gateway: &TokenProcess,
+    ca: &TokenProcess,
+    names: &Hosts,
+) -> Result<(), Failure> {
+    let name = gateway_name()?;
+    for (label, purpose) in [
+        ("tls", Purpose::Tls),
+        ("signing", Purpose::Signing),
+        ("encryption", Purpose::Encryption),
+    ] {
+        let path = layout.token_file(TokenPlace::Gateway, &format!("{label}.pem"));
+        let public = gateway.public(label)?;
+        if path.exists() {
+            authority::check_is_of(&path, &public)?;
+            continue;
+        }
+        let hosts = match purpose {
+            Purpose::Tls => names.clone(),
+            _ => Hosts::default(),
+        };
+        let params = profiles::leaf(name.party(), purpose, &hosts, LEAF_DAYS)?;
+        let pem = Authority::open(layout, ca, Some(Role::Gateway))?
+            .issue(&params, &PublicPoint(public))?;
+        write_new(&path, pem.as_bytes(), Readers::All)?;
+        step(true, &format!("certificate of the gateway's key {label}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! A CA's daily work: issue, revoke, sign CRLs.
+
+use std::{fs, path::Path};
+
+use protocol::names::{PartyName, Role};
+use rcgen::{CertificateSigningRequestParams, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
+
+use crate::{
+    Failure,
+    authority::{Authority, Leaf, PublicPoint, key_label},
+    init::cas,
+    layout::{Layout, Readers, TokenPlace, write_new},
+    print,
+    profiles::{self, Hosts, Purpose},
+    say,
+    token_process::TokenProcess,
+};
+
+/// What the operator wants a certificate to say.
+pub(crate) struct Wanted {
+    pub(crate) role: Role,
+    pub(crate) usage: Purpose,
+    pub(crate) name: String,
+    pub(crate) hosts: Hosts,
+    pub(crate) days: i64,
+}
+
+/// Issues a certificate for the key of a request; nothing else of the request is taken.
+pub(crate) fn issue(
+    layout: &Layout,
+    module: &Path,
+    csr: &Path,
+    wanted: &Wanted,
+    out: &Path,
+) -> Result<(), Failure> {
+    if out.exists() {
+        return Err(Failure::new(format!(
+            "{} is there already and stays as it is; name another file with --out",
+            out.display()
+        )));
+    }
+    let text = fs::read_to_string(csr).map_err(|error| Failure::file(csr, &error))?;
+    let request = CertificateSigningRequestParams::from_pem(&text).map_err(|error| {
+        Failure::new(format!(
+            "{} is not a request that can be used: {error}; make a PKCS#10 request for a P-256 key",
+            csr.display()
+        ))
+    })?;
+    if request.public_key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
+        return Err(Failure::new(format!(
+            "the key in {} is not of P-256; make one with `openssl ecparam -name prime256v1 -genkey`",
+            csr.display()
+        )));
+    }
+    let name = PartyName::new(wanted.role, &wanted.name)
+        .map_err(|error| Failure::new(format!("--name {}: {error}", wanted.name)))?;
+    let params = profiles::leaf(&name, wanted.usage, &wanted.hosts, wanted.days)?;
+    let token = TokenProcess::start(layout, TokenPlace::Ca, module)?;
+    let public = PublicPoint(request.public_key.der_bytes().to_vec());
+    let pem = Authority::open(layout, &token, Some(wanted.role))?.issue(&params, &public)?;
+    write_new(out, pem.as_bytes(), Readers::All)?;
+    say(&format!(
+        "issued {} for {name}, {:?}, {} days{}{}",
+        out.display(),
+        wanted.usage,
+        wanted.days,
+        listed(", DNS ", &wanted.hosts.dns),
+        listed(", IP ", &wanted.hosts.ip),
+    ));
+    Ok(())
+}
+
+fn listed<T: ToString>(before: &str, names: &[T]) -> String {
+    if names.is_empty() {
+        return String::new();
+    }
+    let names: Vec<String> = names.iter().map(T::to_string).collect();
+    format!("{before}{}", names.join(" "))
+}
+
+/// Revokes a certificate; one that is revoked already stays so.
+pub(crate) fn revoke(layout: &Layout, module: &Path, certificate: &Path) -> Result<(), Failure> {
+    let pem = fs::read(certificate).map_err(|error| Failure::file(certificate, &error))?;
+    let leaf = Leaf::read(&pem)
+        .ok_or_else(|| Failure::new(format!("{} is not a certificate", certificate.display())))?;
+    let role = cas()
+        .find(|role| {
+            fs::read(layout.ca_certificate(*role))
+                .ok()
+                .and_then(|pem| Leaf::read(&pem))
+                .is_some_and(|ca| ca.subject == leaf.issuing_ca)
+        })
+        .ok_or_else(|| {
+            Failure::new(format!(
+                "{} was not issued by a CA of {}",
+                certificate.display(),
+                layout.root().display()
+            ))
+        })?;
+    let token = TokenProcess::start(layout, TokenPlace::Ca, module)?;
+    Authority::open(layout, &token, role)?.sign_crl(std::slice::from_ref(&leaf.serial))?;
+    print(&format!(
+        "revoked {} (serial {}); {} has it: load it where it is trusted",
+        leaf.subject,
+        hex(&leaf.serial),
+        layout.ca_crl(role).display()
+    ));
+    Ok(())
+}
+
+/// Has every CA sign its CRL anew.
+pub(crate) fn renew_crls(layout: &Layout, module: &Path) -> Result<(), Failure> {
+    let token = TokenProcess::start(layout, TokenPlace::Ca, module)?;
+    for role in cas() {
+        Authority::open(layout, &token, role)?.sign_crl(&[])?;
+        say(&format!("signed the CRL of the {}", key_label(role)));
+    }
+    Ok(())
+}
+
+/// Bytes as people compare them.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,157 @@
+//! Where everything is below the provisioned directory, and how a file gets there: whole or not at all,
+//! and never over one that is there.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use protocol::names::Role;
+
+use crate::Failure;
+
+/// The label of the gateway's token.
+pub(crate) const GATEWAY_TOKEN: &str = "twinseal-gateway";
+
+/// The label of the certificate authorities' token.
+pub(crate) const CA_TOKEN: &str = "twinseal-ca";
+
+/// The provisioned directory, absolute.
+pub(crate) struct Layout {
+    root: PathBuf,
+}
+
+/// One of the two token directories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenPlace {
+    /// The certificate authorities', which can be carried away.
+    Ca,
+    /// The gateway's.
+    Gateway,
+}
+
+impl TokenPlace {
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            TokenPlace::Ca => CA_TOKEN,
+            TokenPlace::Gateway => GATEWAY_TOKEN,
+        }
+    }
+
+    const fn directory(self) -> &'static str {
+        match self {
+            TokenPlace::Ca => "ca",
+            TokenPlace::Gateway => "gateway",
+        }
+    }
+}
+
+impl Layout {
+    /// The directory to be made, or completed.
+    pub(crate) fn create(directory: &Path) -> Result<Self, Failure> {
+        fs::create_dir_all(directory).map_err(|error| Failure::file(directory, &error))?;
+        Self::open(directory)
+    }
+
+    /// A directory that is there.
+    pub(crate) fn open(directory: &Path) -> Result<Self, Failure> {
+        // SoftHSM's configuration wants an absolute path.
+        let root = directory.canonicalize().map_err(|error| {
+            Failure::new(format!(
+                "{}: {error}; `softhsm-setup init --dir {}` makes it",
+                directory.display(),
+                directory.display()
+            ))
+        })?;
+        Ok(Self { root })
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    pub(crate) fn token_file(&self, place: TokenPlace, file: &str) -> PathBuf {
+        self.root.join(place.directory()).join(file)
+    }
+
+    pub(crate) fn user_pin(&self, place: TokenPlace) -> PathBuf {
+        self.token_file(place, "user.pin")
+    }
+
+    pub(crate) fn so_pin(&self, place: TokenPlace) -> PathBuf {
+        self.token_file(place, "so.pin")
+    }
+
+    pub(crate) fn softhsm_conf(&self, place: TokenPlace) -> PathBuf {
+        self.token_file(place, "softhsm2.conf")
+    }
+
+    /// The certificate of a CA: `None` is the root.
+    pub(crate) fn ca_certificate(&self, role: Option<Role>) -> PathBuf {
+        self.path(&format!("pki/{}.pem", file_stem(role)))
+    }
+
+    /// The CRL of a CA: `None` is the root.
+    pub(crate) fn ca_crl(&self, role: Option<Role>) -> PathBuf {
+        self.path(&format!("pki/{}.crl", file_stem(role)))
+    }
+}
+
+fn file_stem(role: Option<Role>) -> String {
+    role.map_or_else(|| "root".to_owned(), |role| format!("{role}-ca"))
+}
+
+/// Who may read a new file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Readers {
+    /// Its owner: keys, PINs, cards.
+    Owner,
+    /// Everybody: certificates, CRLs, configurations.
+    All,
+}
+
+/// Writes a file that is not there; one that is stays as it is. Tells whether it wrote.
+pub(crate) fn write_new(path: &Path, content: &[u8], readers: Readers) -> Result<bool, Failure> {
+    if path.exists() {
+        return Ok(false);
+    }
+    replace(path, content, readers)?;
+    Ok(true)
+}
+
+/// Writes a file in place of the one that is there: a reader finds the old or the new one, whole.
+pub(crate) fn replace(path: &Path, content: &[u8], readers: Readers) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::file(path, &error);
+    let directory = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(directory).map_err(failed)?;
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".unfinished");
+    let unfinished = PathBuf::from(unfinished);
+    // Left by a run that was interrupted.
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let mode = match readers {
+        Readers::Owner => 0o600,
+        Readers::All => 0o644,
+    };
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&unfinished)
+        .map_err(failed)?;
+    file.write_all(content).map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    fs::rename(&unfinished, path).map_err(failed)?;
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(failed)
+}

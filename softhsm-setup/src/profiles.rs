@@ -1,0 +1,143 @@
+//! What a certificate of each kind holds (docs/PROTOCOL.md section 1).
+
+use std::net::IpAddr;
+
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use protocol::names::{PartyName, Role};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyUsagePurpose, SanType, SerialNumber,
+};
+use time::{Duration, OffsetDateTime};
+
+use crate::Failure;
+
+/// id-kp-documentSigning (RFC 9336).
+const DOCUMENT_SIGNING: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 3, 36];
+
+const ROOT_DAYS: i64 = 3650;
+const ISSUING_CA_DAYS: i64 = 1825;
+
+/// How long a party's certificate is good, unless said otherwise.
+pub(crate) const LEAF_DAYS: i64 = 397;
+
+/// What a party's certificate is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Purpose {
+    /// To sign messages.
+    Signing,
+    /// To be sealed to; gateways only.
+    Encryption,
+    /// To be a server or client of TLS; merchants and gateways.
+    Tls,
+}
+
+/// Which names a certificate has beside the party's URN.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Hosts {
+    pub(crate) dns: Vec<String>,
+    pub(crate) ip: Vec<IpAddr>,
+}
+
+/// A party's certificate.
+pub(crate) fn leaf(
+    name: &PartyName,
+    purpose: Purpose,
+    hosts: &Hosts,
+    days: i64,
+) -> Result<CertificateParams, Failure> {
+    refuse_impossible(name.role(), purpose, hosts)?;
+    let mut params = base(&format!("{} {}", name.role(), name.id()), days)?;
+    let text = |text: &str| {
+        text.try_into()
+            .map_err(|_| Failure::new(format!("{text} can't stand in a certificate")))
+    };
+    params.subject_alt_names = vec![SanType::URI(text(name.as_str())?)];
+    for dns in &hosts.dns {
+        params.subject_alt_names.push(SanType::DnsName(text(dns)?));
+    }
+    params
+        .subject_alt_names
+        .extend(hosts.ip.iter().copied().map(SanType::IpAddress));
+    params.use_authority_key_identifier_extension = true;
+    match purpose {
+        Purpose::Signing => {
+            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+            params.extended_key_usages =
+                vec![ExtendedKeyUsagePurpose::Other(DOCUMENT_SIGNING.to_vec())];
+        }
+        Purpose::Encryption => params.key_usages = vec![KeyUsagePurpose::KeyAgreement],
+        Purpose::Tls => {
+            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+            params.extended_key_usages = vec![
+                ExtendedKeyUsagePurpose::ServerAuth,
+                ExtendedKeyUsagePurpose::ClientAuth,
+            ];
+        }
+    }
+    Ok(params)
+}
+
+/// The profiles say who has what; a certificate outside them would only be refused later.
+fn refuse_impossible(role: Role, purpose: Purpose, hosts: &Hosts) -> Result<(), Failure> {
+    match (role, purpose) {
+        (_, Purpose::Signing)
+        | (Role::Gateway, Purpose::Encryption)
+        | (Role::Gateway | Role::Merchant, Purpose::Tls) => {}
+        _ => {
+            return Err(Failure::new(format!(
+                "a {role} has no {purpose:?} certificate; see docs/PROTOCOL.md section 1"
+            )));
+        }
+    }
+    let may_have_dns =
+        purpose == Purpose::Tls || (role, purpose) == (Role::Merchant, Purpose::Signing);
+    if !hosts.dns.is_empty() && !may_have_dns {
+        return Err(Failure::new(format!(
+            "a {role}'s {purpose:?} certificate has no DNS names; leave out --dns"
+        )));
+    }
+    if !hosts.ip.is_empty() && purpose != Purpose::Tls {
+        return Err(Failure::new(
+            "only TLS certificates have IP addresses; leave out --ip",
+        ));
+    }
+    Ok(())
+}
+
+/// A CA's certificate: the root's, or the issuing CA's of a role.
+pub(crate) fn ca(role: Option<Role>) -> Result<CertificateParams, Failure> {
+    let (name, days, constraint) = match role {
+        None => ("Twinseal root CA".to_owned(), ROOT_DAYS, 1),
+        Some(role) => (format!("Twinseal {role} CA"), ISSUING_CA_DAYS, 0),
+    };
+    let mut params = base(&name, days)?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(constraint));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.use_authority_key_identifier_extension = role.is_some();
+    Ok(params)
+}
+
+fn base(common_name: &str, days: i64) -> Result<CertificateParams, Failure> {
+    let now = OffsetDateTime::now_utc();
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
+    // So that a party whose clock is a little behind takes it at once.
+    params.not_before = now - Duration::minutes(5);
+    params.not_after = now + Duration::days(days);
+    params.serial_number = Some(random_serial()?);
+    Ok(params)
+}
+
+/// 127 random bits, positive (RFC 5280 section 4.1.2.2).
+fn random_serial() -> Result<SerialNumber, Failure> {
+    let mut bytes = [0u8; 16];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| Failure::new("the operating system gave no random bytes"))?;
+    bytes[0] = bytes[0] & 0x7f | 0x40;
+    Ok(SerialNumber::from_slice(&bytes))
+}

@@ -1,0 +1,248 @@
+//! `status`: what is there, what is wrong with it, how long it lasts.
+
+use std::{fs, path::Path, process::ExitCode};
+
+use protocol::{identifiers::Digest, names::Role};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::{
+    Failure,
+    authority::{Crl, Leaf, key_label},
+    init::{ca_keys, cas, gateway_keys},
+    issue::hex,
+    layout::{Layout, TokenPlace},
+    print,
+    token_process::TokenProcess,
+};
+
+/// Fewer days left than this want care.
+const CARE_DAYS: i64 = 14;
+const CRL_CARE_DAYS: i64 = 5;
+
+#[derive(Serialize)]
+struct Status {
+    well: bool,
+    keys: Vec<KeyStatus>,
+    certificates: Vec<CertificateStatus>,
+    crls: Vec<CrlStatus>,
+}
+
+#[derive(Serialize)]
+struct KeyStatus {
+    token: &'static str,
+    key: String,
+    class: String,
+    public: Option<String>,
+    verdict: String,
+    well: bool,
+}
+
+#[derive(Serialize)]
+struct CertificateStatus {
+    file: String,
+    subject: String,
+    issuing_ca: String,
+    serial: String,
+    x5t: String,
+    days_left: i64,
+    well: bool,
+}
+
+#[derive(Serialize)]
+struct CrlStatus {
+    file: String,
+    number: u64,
+    revoked: usize,
+    days_left: i64,
+    well: bool,
+}
+
+/// Prints the status; exit code 3 when something needs care.
+pub(crate) fn status(layout: &Layout, module: &Path, json: bool) -> Result<ExitCode, Failure> {
+    let mut keys = Vec::new();
+    for (place, wanted) in [
+        (TokenPlace::Gateway, gateway_keys()),
+        (TokenPlace::Ca, ca_keys()),
+    ] {
+        // The CA's token may have been carried away.
+        if !layout.softhsm_conf(place).exists() {
+            continue;
+        }
+        let found = TokenProcess::start(layout, place, module)?.keys(wanted.clone())?;
+        for key in &found {
+            let verdict = match (key.wanted, key.violations.as_slice()) {
+                (false, _) => "not one of ours".to_owned(),
+                (true, []) => "as its policy".to_owned(),
+                (true, violations) => violations.join("; "),
+            };
+            keys.push(KeyStatus {
+                token: place.label(),
+                key: key.label.clone(),
+                class: key.class.clone(),
+                public: key.public.as_deref().map(hex),
+                well: !key.wanted || key.violations.is_empty(),
+                verdict,
+            });
+        }
+        for missing in wanted
+            .iter()
+            .filter(|wanted| !found.iter().any(|key| key.label == wanted.label))
+        {
+            keys.push(KeyStatus {
+                token: place.label(),
+                key: missing.label.clone(),
+                class: "-".to_owned(),
+                public: None,
+                verdict: "missing; run `softhsm-setup init`".to_owned(),
+                well: false,
+            });
+        }
+    }
+    let now = OffsetDateTime::now_utc();
+    let certificates = certificate_files(layout)
+        .iter()
+        .map(|file| certificate_status(layout, file, now))
+        .collect::<Result<Vec<_>, _>>()?;
+    let crls = cas()
+        .map(|role| crl_status(layout, role, now))
+        .collect::<Result<Vec<_>, _>>()?;
+    let status = Status {
+        well: keys.iter().all(|key| key.well)
+            && certificates.iter().all(|certificate| certificate.well)
+            && crls.iter().all(|crl| crl.well),
+        keys,
+        certificates,
+        crls,
+    };
+    if json {
+        let text = serde_json::to_string_pretty(&status)
+            .map_err(|error| Failure::new(error.to_string()))?;
+        print(&text);
+    } else {
+        print_tables(&status);
+    }
+    Ok(ExitCode::from(if status.well { 0 } else { 3 }))
+}
+
+/// The certificates of CAs and gateway, and those of every party directory.
+fn certificate_files(layout: &Layout) -> Vec<String> {
+    let mut files: Vec<String> = cas()
+        .map(|role| match role {
+            None => "pki/root.pem".to_owned(),
+            Some(_) => format!("pki/{}.pem", key_label(role)),
+        })
+        .collect();
+    let mut directories: Vec<String> = fs::read_dir(layout.root())
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name != "pki")
+        .collect();
+    directories.sort();
+    for directory in directories {
+        for stem in ["tls", "signing", "encryption"] {
+            let file = format!("{directory}/{stem}.pem");
+            if layout.path(&file).exists() {
+                files.push(file);
+            }
+        }
+    }
+    files
+}
+
+fn certificate_status(
+    layout: &Layout,
+    file: &str,
+    now: OffsetDateTime,
+) -> Result<CertificateStatus, Failure> {
+    let path = layout.path(file);
+    let pem = fs::read(&path).map_err(|error| Failure::file(&path, &error))?;
+    let leaf = Leaf::read(&pem)
+        .ok_or_else(|| Failure::new(format!("{} is not a certificate", path.display())))?;
+    let days_left = (leaf.not_after - now).whole_days();
+    Ok(CertificateStatus {
+        file: file.to_owned(),
+        x5t: Digest::of(&leaf.der).to_string(),
+        serial: hex(&leaf.serial),
+        subject: leaf.subject,
+        issuing_ca: leaf.issuing_ca,
+        days_left,
+        well: days_left >= CARE_DAYS,
+    })
+}
+
+fn crl_status(
+    layout: &Layout,
+    role: Option<Role>,
+    now: OffsetDateTime,
+) -> Result<CrlStatus, Failure> {
+    let path = layout.ca_crl(role);
+    let pem = fs::read(&path).map_err(|error| Failure::file(&path, &error))?;
+    let crl =
+        Crl::read(&pem).ok_or_else(|| Failure::new(format!("{} is not a CRL", path.display())))?;
+    let days_left = (crl.next_update - now).whole_days();
+    Ok(CrlStatus {
+        file: path
+            .strip_prefix(layout.root())
+            .unwrap_or(&path)
+            .display()
+            .to_string(),
+        number: crl.number,
+        revoked: crl.revoked.len(),
+        days_left,
+        well: days_left >= CRL_CARE_DAYS,
+    })
+}
+
+fn print_tables(status: &Status) {
+    let mark = |well: bool| if well { " " } else { "!" };
+    print(&format!(
+        "  {:<18}{:<14}{:<9}{}",
+        "TOKEN", "KEY", "CLASS", "POLICY"
+    ));
+    for key in &status.keys {
+        print(&format!(
+            "{} {:<18}{:<14}{:<9}{}",
+            mark(key.well),
+            key.token,
+            key.key,
+            key.class,
+            key.verdict
+        ));
+    }
+    print(&format!(
+        "\n  {:<26}{:<44}{:>5}  {}",
+        "CERTIFICATE", "SUBJECT", "DAYS", "X5T"
+    ));
+    for certificate in &status.certificates {
+        print(&format!(
+            "{} {:<26}{:<44}{:>5}  {}",
+            mark(certificate.well),
+            certificate.file,
+            certificate.subject,
+            certificate.days_left,
+            certificate.x5t
+        ));
+    }
+    print(&format!(
+        "\n  {:<26}{:>7}{:>9}{:>6}",
+        "CRL", "NUMBER", "REVOKED", "DAYS"
+    ));
+    for crl in &status.crls {
+        print(&format!(
+            "{} {:<26}{:>7}{:>9}{:>6}",
+            mark(crl.well),
+            crl.file,
+            crl.number,
+            crl.revoked,
+            crl.days_left
+        ));
+    }
+    if !status.well {
+        print(
+            "\n! needs care: missing things are made by `softhsm-setup init`, CRLs signed anew by `softhsm-setup \
+             crl`, certificates issued by `softhsm-setup issue`",
+        );
+    }
+}
