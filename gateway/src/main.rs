@@ -1,2 +1,71 @@
-//! x
-fn main() {}
+//! The Twinseal payment gateway.
+//!
+//! A request goes one straight way: `serve` accepts it, [`http`] decodes it, [`access`] makes a permit of
+//! its peer, [`service`] makes the protocol's checks with the [`keys`] in the token, [`store`] has the
+//! [`card_issuer`] decide in one durable transaction, [`receipts`] has the token sign, and back.
+
+mod access;
+mod accounts;
+mod admin;
+mod card_issuer;
+mod cli;
+mod config;
+mod gateway;
+mod http;
+mod keys;
+mod limits;
+mod output;
+mod payments;
+mod receipts;
+mod serve;
+mod service;
+mod store;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use crate::{
+    cli::{Cli, Command, LogFormat},
+    config::Config,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr(cli.log);
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let config = Config::read(&cli.config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Serve => serve::serve(config).await.map(|()| ExitCode::SUCCESS),
+            Command::Accounts(command) => accounts::run(&config, command).await,
+            Command::Payments(command) => payments::run(&config, command).await,
+        }
+    })
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let registry = tracing_subscriber::registry().with(filter);
+    match format {
+        LogFormat::Text => registry
+            .with(fmt::layer().with_writer(std::io::stderr).with_target(false))
+            .init(),
+        LogFormat::Json => registry
+            .with(fmt::layer().json().with_writer(std::io::stderr))
+            .init(),
+    }
+}

@@ -25,6 +25,8 @@ pub(super) struct Crl {
     pub(super) this_update: Timestamp,
     pub(super) next_update: Timestamp,
     revoked: CertRevocationList<'static>,
+    /// As it came, to be passed on.
+    pub(super) der: CertificateRevocationListDer<'static>,
 }
 
 /// A CRL that was read. Nothing says yet who signed it.
@@ -81,6 +83,7 @@ impl UnverifiedCrl {
                 this_update: timestamp(crl.last_update()),
                 next_update: timestamp(next_update),
                 revoked,
+                der: CertificateRevocationListDer::from(der.as_ref().to_vec()),
             },
             issuing_ca,
         })

@@ -159,6 +159,14 @@ impl Trust {
         self.left_out.iter().cloned().chain(judged).collect()
     }
 
+    /// The CRLs of the issuing CAs that are in force, to be passed on.
+    pub fn crls(&self) -> impl Iterator<Item = &CertificateRevocationListDer<'static>> {
+        self.issuing_cas
+            .iter()
+            .filter_map(|ca| ca.authority.crl.as_ref())
+            .map(|crl| &crl.der)
+    }
+
     /// Verifies a certificate for a role and a use: path, signature and basic constraints (RFC 5280
     /// section 6), the exact profile, dates, and revocation. The chain has the leaf first and the
     /// anchor left out; since CRLs come with the issuing CAs, a path over another CA has none and

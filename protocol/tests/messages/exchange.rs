@@ -57,8 +57,8 @@ impl Exchange {
         )
         .unwrap();
         let purchase_body = serde_json::to_vec(&signed.request).unwrap();
-        let verified = check_purchase(&purchase_body, parties, &session_claims, &order, trust)
-            .unwrap();
+        let verified =
+            check_purchase(&purchase_body, parties, &session_claims, &order, trust).unwrap();
         let authorization = ask(parties, &verified, &signed.request.payment_information);
         let body = serde_json::to_vec(&authorization).unwrap();
         let opened = open(bind(&body, parties, trust).unwrap(), parties).unwrap();
@@ -141,7 +141,7 @@ pub fn open_session(parties: &Parties, order: &OrderInformation) -> (Session, St
         amount: order.total,
         gateway: OfferedGateway::new(
             parties.gateway_name(),
-            &[parties.gateway_encryption.certificate.clone()],
+            std::slice::from_ref(&parties.gateway_encryption.certificate),
         ),
     };
     let compact = parties.merchant.software_key().sign(&claims).unwrap();
@@ -212,11 +212,7 @@ fn ask(parties: &Parties, verified: &VerifiedPurchase, jwe: &str) -> Authorizati
 }
 
 /// The gateway's checks of message 4, as far as they go without its token.
-pub fn bind(
-    body: &[u8],
-    parties: &Parties,
-    trust: &Trust,
-) -> Result<BoundAuthorization, Refusal> {
+pub fn bind(body: &[u8], parties: &Parties, trust: &Trust) -> Result<BoundAuthorization, Refusal> {
     let peer: PartyName = MERCHANT.parse().unwrap();
     ReceivedAuthorization::read(body)?
         .verify_request(&peer, trust, NOW)?
@@ -238,9 +234,12 @@ pub fn open(bound: BoundAuthorization, parties: &Parties) -> Result<OpenedAuthor
 /// ECDH in software.
 pub fn shared_secret(key: &Key, other: &[u8]) -> [u8; 32] {
     let key = PrivateKey::from_private_key(&ECDH_P256, &key.scalar()).unwrap();
-    agreement::agree(&key, UnparsedPublicKey::new(&ECDH_P256, other), (), |secret| {
-        secret.try_into().map_err(|_| ())
-    })
+    agreement::agree(
+        &key,
+        UnparsedPublicKey::new(&ECDH_P256, other),
+        (),
+        |secret| secret.try_into().map_err(|_| ()),
+    )
     .unwrap()
 }
 

@@ -4,20 +4,21 @@
 use protocol::{
     authorization::AuthorizationBody,
     identifiers::{Digest, Xid},
+    inquiry::{Inquiry, check_proof},
+    json::Version,
     jws::{Received, Verified},
     purchase::{PayersView, PurchaseAnswer, PurchaseRequest},
     receipt::Receipt,
+    time::Skew,
 };
 use serde_json::{Value, json};
 
 use crate::{
     exchange::{
         Exchange, accept_session, approve, authorization_request, bind, card, check_purchase, open,
-        open_session, order,
+        open_session, order, random_jti,
     },
-    other_library::{
-        disclosed, jws_claims, make_dual_signature, make_jwe, make_jws, open_jwe,
-    },
+    other_library::{disclosed, jws_claims, make_dual_signature, make_jwe, make_jws, open_jwe},
     parties::{MERCHANT, NOW, Parties},
 };
 
@@ -48,7 +49,10 @@ fn each_signed_message_verifies_with_the_key_of_its_own_certificate() {
         "twinseal-purchase+jwt",
         &parties.merchant,
     );
-    assert_eq!(answer["receipt"], json!(Digest::of(exchange.receipt.as_bytes())));
+    assert_eq!(
+        answer["receipt"],
+        json!(Digest::of(exchange.receipt.as_bytes()))
+    );
 }
 
 #[test]
@@ -140,8 +144,8 @@ fn a_purchase_made_wholly_by_the_other_library_passes_all_our_checks() {
         payment_information: jwe.clone(),
     };
     let body = serde_json::to_vec(&request).unwrap();
-    let verified = check_purchase(&body, &parties, &ours.session_claims, &ours.order, &trust)
-        .unwrap();
+    let verified =
+        check_purchase(&body, &parties, &ours.session_claims, &ours.order, &trust).unwrap();
 
     // 4: the merchant's authorization request.
     let body = AuthorizationBody {
@@ -151,16 +155,25 @@ fn a_purchase_made_wholly_by_the_other_library_passes_all_our_checks() {
     };
     let body = serde_json::to_vec(&body).unwrap();
     let opened = open(bind(&body, &parties, &trust).unwrap(), &parties).unwrap();
-    assert_eq!(opened.payment().information().instrument.last_four(), "5559");
+    assert_eq!(
+        opened.payment().information().instrument.last_four(),
+        "5559"
+    );
 
     // 5 and 6: the gateway's receipt, and the merchant's answer.
     let receipt = approve(&parties, &opened);
-    let receipt: Verified<Receipt> = Received::read(&receipt).unwrap().verify(&trust, NOW).unwrap();
+    let receipt: Verified<Receipt> = Received::read(&receipt)
+        .unwrap()
+        .verify(&trust, NOW)
+        .unwrap();
     let receipt = make_jws(receipt.claims(), &parties.gateway);
-    let receipt: Verified<Receipt> = Received::read(&receipt).unwrap().verify(&trust, NOW).unwrap();
+    let receipt: Verified<Receipt> = Received::read(&receipt)
+        .unwrap()
+        .verify(&trust, NOW)
+        .unwrap();
     let signed = opened.dual_signature().claims();
     let answer = PurchaseAnswer {
-        version: protocol::json::Version,
+        version: Version,
         xid,
         sid: signed.sid,
         nc: signed.nc,
@@ -169,15 +182,18 @@ fn a_purchase_made_wholly_by_the_other_library_passes_all_our_checks() {
         receipt: receipt.hash(),
     };
     let answer = make_jws(&answer, &parties.merchant);
-    let answer: Verified<PurchaseAnswer> =
-        Received::read(&answer).unwrap().verify(&trust, NOW).unwrap();
+    let answer: Verified<PurchaseAnswer> = Received::read(&answer)
+        .unwrap()
+        .verify(&trust, NOW)
+        .unwrap();
     let view = PayersView {
         dual_signature: signed,
         dsh: opened.dual_signature().hash(),
         client_x5t: parties.client.x5t(),
     };
     view.check_receipt(receipt.claims()).unwrap();
-    view.check_answer(&answer, ours.order.order, &receipt).unwrap();
+    view.check_answer(&answer, ours.order.order, &receipt)
+        .unwrap();
 }
 
 #[test]
@@ -191,6 +207,28 @@ fn both_halves_by_the_other_library_are_of_one_signature() {
     assert_eq!(merchant_half["oi"]["order"], json!(ours.order.order));
     assert_eq!(gateway_half["pi"]["xid"], json!(xid));
     assert_eq!(merchant_half["sid"], gateway_half["sid"]);
+}
+
+#[test]
+fn a_payer_s_proof_is_read_by_the_other_library_and_the_other_s_by_us() {
+    let parties = Parties::new();
+    let xid = Xid::random().unwrap();
+    let claims = Inquiry {
+        version: Version,
+        jti: random_jti(),
+        iat: NOW,
+        aud: MERCHANT.parse().unwrap(),
+        xid,
+    };
+    let ours = parties.client.software_key().sign(&claims).unwrap();
+    let read = jws_claims(&ours, "twinseal-inquiry+jwt", &parties.client);
+    assert_eq!(read, json!(claims));
+
+    let theirs: Verified<Inquiry> = Received::read(&make_jws(&claims, &parties.client))
+        .unwrap()
+        .verify(&parties.trust(), NOW)
+        .unwrap();
+    check_proof(&theirs, &claims.aud, xid, Skew::default(), NOW).unwrap();
 }
 
 #[test]

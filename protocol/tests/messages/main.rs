@@ -9,7 +9,11 @@
 
 mod exchange;
 mod interoperability;
+mod judge;
+#[path = "../../examples/make_vectors/files/mod.rs"]
+mod make_vectors;
 mod other_library;
 mod parties;
 mod properties;
 mod purchase;
+mod vectors;

@@ -11,7 +11,7 @@ use protocol::{
 
 use crate::{
     exchange::{
-        Exchange, account, accept_session, bind, card, check_purchase, open, open_session, order,
+        Exchange, accept_session, account, bind, card, check_purchase, open, open_session, order,
         sign_receipt,
     },
     parties::{NOW, Parties},
@@ -65,10 +65,7 @@ fn a_shared_secret_of_another_key_opens_nothing() {
     let exchange = Exchange::run(&parties, &trust, card());
     let body = serde_json::to_vec(&exchange.authorization).unwrap();
     let refusal = bind(&body, &parties, &trust).unwrap().open(&[7; 32]).err();
-    assert_eq!(
-        refusal.unwrap().problem,
-        Problem::PaymentInformationInvalid
-    );
+    assert_eq!(refusal.unwrap().problem, Problem::PaymentInformationInvalid);
 }
 
 #[test]
@@ -95,10 +92,16 @@ fn a_receipt_that_differs_in_any_member_is_not_this_purchase_s() {
             &(|claims: &mut Receipt| claims.xid = foreign.xid) as &dyn Fn(&mut Receipt),
             Problem::ChallengeMismatch,
         ),
-        (&|claims| claims.sid = foreign.sid, Problem::ChallengeMismatch),
+        (
+            &|claims| claims.sid = foreign.sid,
+            Problem::ChallengeMismatch,
+        ),
         (&|claims| claims.nc = foreign.nc, Problem::ChallengeMismatch),
         (&|claims| claims.nm = foreign.nm, Problem::ChallengeMismatch),
-        (&|claims| claims.dsh = foreign.dsh, Problem::SignatureInvalid),
+        (
+            &|claims| claims.dsh = foreign.dsh,
+            Problem::SignatureInvalid,
+        ),
         (
             &|claims| claims.client = parties.other_client.x5t(),
             Problem::SignatureInvalid,
@@ -182,7 +185,11 @@ fn the_same_order_paid_twice_with_one_card_shows_no_digest_twice() {
     };
     let one = Exchange::run(&parties, &trust, instrument());
     let other = Exchange::run(&parties, &trust, instrument());
-    assert!(digests(&one).iter().all(|digest| !digests(&other).contains(digest)));
+    assert!(
+        digests(&one)
+            .iter()
+            .all(|digest| !digests(&other).contains(digest))
+    );
     assert_ne!(
         Digest::of(one.signed.request.payment_information.as_bytes()),
         Digest::of(other.signed.request.payment_information.as_bytes())

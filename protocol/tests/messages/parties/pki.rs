@@ -37,7 +37,10 @@ impl Pki {
         let issuing_cas = Role::ALL.map(|role| {
             let params = ca_params(&format!("Vector {role} CA"));
             let key = Key::named(&format!("{role} CA"));
-            (role, CertifiedIssuer::signed_by(params, key, &root).unwrap())
+            (
+                role,
+                CertifiedIssuer::signed_by(params, key, &root).unwrap(),
+            )
         });
         Self { root, issuing_cas }
     }
@@ -124,9 +127,9 @@ pub fn profile(urn: &str, usage: Usage) -> CertificateParams {
     params.subject_alt_names = vec![uri(urn)];
     if usage == Usage::MessageSigning && urn.contains(":merchant:") {
         let id = urn.rsplit(':').next().unwrap();
-        params
-            .subject_alt_names
-            .push(SanType::DnsName(format!("{id}.example").try_into().unwrap()));
+        params.subject_alt_names.push(SanType::DnsName(
+            format!("{id}.example").try_into().unwrap(),
+        ));
     }
     params.key_usages = vec![match usage {
         Usage::Encryption => KeyUsagePurpose::KeyAgreement,

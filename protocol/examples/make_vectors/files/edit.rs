@@ -16,7 +16,10 @@ pub fn set(pointer: &'static str, value: impl Into<Value>) -> Edit {
         }
         let (parent, name) = pointer.rsplit_once('/').unwrap();
         let parent = json.pointer_mut(parent).unwrap();
-        parent.as_object_mut().unwrap().insert(name.to_owned(), value.clone());
+        parent
+            .as_object_mut()
+            .unwrap()
+            .insert(name.to_owned(), value.clone());
     })
 }
 

@@ -165,16 +165,20 @@ impl<'a> Draft<'a> {
             Stage::SessionRequest,
             json!({"version": 1, "nc": nonce("nc"), "order": id("order")}).to_string(),
         );
-        let session = self.jws(Jws::Session, &merchant_signer, json!({
-            "version": 1, "sid": id("sid"), "nc": nonce("nc"), "nm": nonce("nm"),
-            "iat": NOW.0, "exp": NOW.0 + 900,
-            "merchant": {"id": MERCHANT, "name": "The Corner Bookshop"},
-            "order": id("order"), "amount": amount,
-            "gateway": {
-                "id": GATEWAY,
-                "x5c": [encoding::base64(&parties.gateway_encryption.certificate)],
-            },
-        }));
+        let session = self.jws(
+            Jws::Session,
+            &merchant_signer,
+            json!({
+                "version": 1, "sid": id("sid"), "nc": nonce("nc"), "nm": nonce("nm"),
+                "iat": NOW.0, "exp": NOW.0 + 900,
+                "merchant": {"id": MERCHANT, "name": "The Corner Bookshop"},
+                "order": id("order"), "amount": amount,
+                "gateway": {
+                    "id": GATEWAY,
+                    "x5c": [encoding::base64(&parties.gateway_encryption.certificate)],
+                },
+            }),
+        );
 
         let order = json!({
             "order": id("order"),
@@ -185,28 +189,41 @@ impl<'a> Draft<'a> {
             "delivery": "12 Long Lane, Lower Snodbury",
             "total": amount,
         });
-        let oi_json = self.apply(Stage::Oi, json!([nonce("OI salt"), "oi", order]).to_string());
+        let oi_json = self.apply(
+            Stage::Oi,
+            json!([nonce("OI salt"), "oi", order]).to_string(),
+        );
         let oi = self.apply(Stage::OiDisclosure, encoding::base64url(oi_json.as_bytes()));
-        let pi_json = self.apply(Stage::Pi, json!([nonce("PI salt"), "pi", {
-            "xid": id("xid"), "merchant": MERCHANT,
-            "instrument": {"type": "card", "pan": "4111111111111111", "expiry": "2031-12"},
-        }]).to_string());
+        let pi_json = self.apply(
+            Stage::Pi,
+            json!([nonce("PI salt"), "pi", {
+                "xid": id("xid"), "merchant": MERCHANT,
+                "instrument": {"type": "card", "pan": "4111111111111111", "expiry": "2031-12"},
+            }])
+            .to_string(),
+        );
         let pi = encoding::base64url(pi_json.as_bytes());
         let mut digests = [h(&oi), h(&pi)];
         digests.sort();
 
-        let dual_signature = self.jws(Jws::Dual, &client_signer, json!({
-            "version": 1, "xid": id("xid"), "iat": NOW.0 + 20, "exp": NOW.0 + 900,
-            "sid": id("sid"), "nc": nonce("nc"), "nm": nonce("nm"),
-            "merchant": {"id": MERCHANT, "x5t": merchant_x5t},
-            "gateway": {"id": GATEWAY, "x5t": gateway_x5t},
-            "amount": amount, "_sd": digests, "_sd_alg": "sha-256",
-        }));
+        let dual_signature = self.jws(
+            Jws::Dual,
+            &client_signer,
+            json!({
+                "version": 1, "xid": id("xid"), "iat": NOW.0 + 20, "exp": NOW.0 + 900,
+                "sid": id("sid"), "nc": nonce("nc"), "nm": nonce("nm"),
+                "merchant": {"id": MERCHANT, "x5t": merchant_x5t},
+                "gateway": {"id": GATEWAY, "x5t": gateway_x5t},
+                "amount": amount, "_sd": digests, "_sd_alg": "sha-256",
+            }),
+        );
         let padded = pi.len().next_multiple_of(512);
         let plaintext = self.apply(Stage::Plaintext, format!("{pi:~<padded$}"));
-        let sealed = self.sealing.seal(&plaintext, &dual_signature, self.label, |header| {
-            self.apply(Stage::JweHeader, header)
-        });
+        let sealed = self
+            .sealing
+            .seal(&plaintext, &dual_signature, self.label, |header| {
+                self.apply(Stage::JweHeader, header)
+            });
         let jwe = self.apply(Stage::Jwe, sealed.compact.clone());
         let merchant_half = self.apply(Stage::MerchantHalf, format!("{dual_signature}~{oi}~"));
         let purchase_request = self.apply(
@@ -214,18 +231,26 @@ impl<'a> Draft<'a> {
             json!({"dual_signature": merchant_half, "payment_information": jwe}).to_string(),
         );
 
-        let request = self.jws(Jws::Request, &merchant_signer, json!({
-            "version": 1, "jti": id("request jti"), "iat": NOW.0 + 21,
-            "xid": id("xid"), "sid": id("sid"), "merchant": MERCHANT, "gateway": GATEWAY,
-            "dsh": h(&dual_signature), "pih": h(&jwe), "oid": h(&oi),
-            "amount": amount, "capture": "later",
-        }));
+        let request = self.jws(
+            Jws::Request,
+            &merchant_signer,
+            json!({
+                "version": 1, "jti": id("request jti"), "iat": NOW.0 + 21,
+                "xid": id("xid"), "sid": id("sid"), "merchant": MERCHANT, "gateway": GATEWAY,
+                "dsh": h(&dual_signature), "pih": h(&jwe), "oid": h(&oi),
+                "amount": amount, "capture": "later",
+            }),
+        );
         let gateway_half = self.apply(Stage::GatewayHalf, format!("{dual_signature}~"));
-        let authorization_body = self.apply(Stage::AuthorizationBody, json!({
-            "authorization_request": request,
-            "dual_signature": gateway_half,
-            "payment_information": jwe,
-        }).to_string());
+        let authorization_body = self.apply(
+            Stage::AuthorizationBody,
+            json!({
+                "authorization_request": request,
+                "dual_signature": gateway_half,
+                "payment_information": jwe,
+            })
+            .to_string(),
+        );
 
         let receipt = self.jws(Jws::Receipt, &Signer::from(&parties.gateway), json!({
             "version": 1, "jti": id("receipt jti"), "iat": NOW.0 + 22, "action": "authorization",
@@ -236,21 +261,44 @@ impl<'a> Draft<'a> {
             "totals": {"authorized": 2450, "captured": 0, "reversed": 0, "refunded": 0},
             "authorization": id("authorization"), "capture_before": NOW.0 + 604_800,
         }));
-        let answer = self.jws(Jws::Answer, &merchant_signer, json!({
-            "version": 1, "xid": id("xid"), "sid": id("sid"), "nc": nonce("nc"),
-            "order": id("order"), "status": "approved", "receipt": h(&receipt),
-        }));
+        let answer = self.jws(
+            Jws::Answer,
+            &merchant_signer,
+            json!({
+                "version": 1, "xid": id("xid"), "sid": id("sid"), "nc": nonce("nc"),
+                "order": id("order"), "status": "approved", "receipt": h(&receipt),
+            }),
+        );
         let purchase_response = self.apply(
             Stage::PurchaseResponse,
             json!({"purchase_response": answer, "receipt": receipt}).to_string(),
         );
-        let inquiry = self.jws(Jws::Inquiry, &client_signer, json!({
-            "version": 1, "jti": id("inquiry jti"), "iat": AT, "aud": GATEWAY, "xid": id("xid"),
-        }));
+        let inquiry = self.jws(
+            Jws::Inquiry,
+            &client_signer,
+            json!({
+                "version": 1, "jti": id("inquiry jti"), "iat": AT, "aud": GATEWAY, "xid": id("xid"),
+            }),
+        );
         Made {
-            session_request, session, order, oi_json, oi, pi_json, pi, dual_signature,
-            plaintext, sealed, jwe, purchase_request, request, authorization_body, receipt,
-            answer, purchase_response, inquiry,
+            session_request,
+            session,
+            order,
+            oi_json,
+            oi,
+            pi_json,
+            pi,
+            dual_signature,
+            plaintext,
+            sealed,
+            jwe,
+            purchase_request,
+            request,
+            authorization_body,
+            receipt,
+            answer,
+            purchase_response,
+            inquiry,
         }
     }
 
@@ -264,7 +312,11 @@ impl<'a> Draft<'a> {
     fn jws(&self, message: Jws, usual: &Signer, claims: Value) -> String {
         let changed = self.signers.iter().find(|(of, _)| *of == message);
         let signer = changed.map_or(usual, |(_, signer)| signer);
-        let chain: Vec<String> = signer.chain.iter().map(|der| encoding::base64(der)).collect();
+        let chain: Vec<String> = signer
+            .chain
+            .iter()
+            .map(|der| encoding::base64(der))
+            .collect();
         let header = json!({"alg": "ES256", "typ": message.typ(), "x5c": chain});
         let header = self.apply(Stage::Header(message), header.to_string());
         let claims = self.apply(Stage::Claims(message), claims.to_string());

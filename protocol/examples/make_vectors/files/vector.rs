@@ -3,7 +3,10 @@
 use protocol::{encoding, problem::Problem};
 use serde_json::{Value, json};
 
-use super::draft::{AT, Draft, Made};
+use super::{
+    draft::{AT, Draft, Made, Stage},
+    edit::Edit,
+};
 use crate::parties::{GATEWAY, MERCHANT, Parties};
 
 /// Which message an input is, and so who judges it.
@@ -75,7 +78,7 @@ impl Vector {
     }
 
     /// Message 4, from another TLS peer.
-    pub fn from_peer(&mut self, peer: &'static str) -> &mut Self {
+    pub fn sent_by(&mut self, peer: &'static str) -> &mut Self {
         self.context = Some(("peer", peer));
         self
     }
@@ -139,6 +142,35 @@ impl<'a> Topic<'a> {
         change: impl FnOnce(Draft<'a>) -> Draft<'a>,
     ) -> &mut Vector {
         self.add(message, Some(expected), name, why, change)
+    }
+
+    /// One vector for each change of a text.
+    pub fn each_refused<const N: usize>(
+        &mut self,
+        message: Message,
+        stage: Stage,
+        cases: [(Problem, &'static str, &'static str, Edit); N],
+    ) {
+        for (expected, name, why, edit) in cases {
+            self.refused(message, expected, name, why, |draft| {
+                draft.edit(stage, edit)
+            });
+        }
+    }
+
+    /// One vector for each change of a text, all of them one problem.
+    pub fn all_refused<const N: usize>(
+        &mut self,
+        message: Message,
+        expected: Problem,
+        stage: Stage,
+        cases: [(&'static str, &'static str, Edit); N],
+    ) {
+        self.each_refused(
+            message,
+            stage,
+            cases.map(|(name, why, edit)| (expected, name, why, edit)),
+        );
     }
 
     pub fn accepted(

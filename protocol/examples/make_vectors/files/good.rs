@@ -60,17 +60,30 @@ fn trusts(parties: &Parties) -> Value {
     };
     let revoking = |role: Role, urn: &str, usage: Usage| {
         let revoked = vec![serial(&format!("{urn} {usage:?}"))];
-        with(role, Crl { number: 2, revoked, ..Crl::default() })
+        with(
+            role,
+            Crl {
+                number: 2,
+                revoked,
+                ..Crl::default()
+            },
+        )
     };
     let signing = Usage::MessageSigning;
     let mut both_numbers = Role::ALL.map(current).to_vec();
-    both_numbers.insert(0, crl(pki.ca(Role::Client), &Crl {
-        number: 2,
-        revoked: vec![serial(&format!("{} {signing:?}", parties.client.urn))],
-        // Older by its date, newer by its number: the number counts.
-        this_update: NOW.minus(2 * 86_400),
-        ..Crl::default()
-    }));
+    both_numbers.insert(
+        0,
+        crl(
+            pki.ca(Role::Client),
+            &Crl {
+                number: 2,
+                revoked: vec![serial(&format!("{} {signing:?}", parties.client.urn))],
+                // Older by its date, newer by its number: the number counts.
+                this_update: NOW.minus(2 * 86_400),
+                ..Crl::default()
+            },
+        ),
+    );
     json!({
         "usual": trust(pki.trust_source()),
         "client revoked": revoking(Role::Client, parties.client.urn, signing),

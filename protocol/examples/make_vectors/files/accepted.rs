@@ -31,7 +31,10 @@ fn form(topic: &mut Topic<'_>) {
         "JSON may be written in more than one way; only compact tokens are exact.",
         |draft| {
             draft
-                .edit(Stage::SessionRequest, put("\"version\":1", "\n\t\"\\u0076ersion\" : 1 "))
+                .edit(
+                    Stage::SessionRequest,
+                    put("\"version\":1", "\n\t\"\\u0076ersion\" : 1 "),
+                )
                 .edit(Stage::SessionRequest, append("\r\n"))
         },
     );
@@ -46,10 +49,16 @@ fn form(topic: &mut Topic<'_>) {
         "claims in another order, with white space",
         "What is verified is the bytes as received, and these are signed.",
         |draft| {
-            draft.claims(Jws::Dual, Box::new(|text| {
-                let members = text.strip_prefix("{\"version\":1,").unwrap();
-                format!("{{ {}, \"version\": 1 }}", members.strip_suffix('}').unwrap())
-            }))
+            draft.claims(
+                Jws::Dual,
+                Box::new(|text| {
+                    let members = text.strip_prefix("{\"version\":1,").unwrap();
+                    format!(
+                        "{{ {}, \"version\": 1 }}",
+                        members.strip_suffix('}').unwrap()
+                    )
+                }),
+            )
         },
     );
     topic.accepted(
@@ -69,7 +78,9 @@ fn form(topic: &mut Topic<'_>) {
         "a high s in the authorization request",
         "As with DS.",
         |draft| {
-            draft.signature(Jws::Request, |key, input| key.sign_with_high_s(input).to_vec())
+            draft.signature(Jws::Request, |key, input| {
+                key.sign_with_high_s(input).to_vec()
+            })
         },
     );
 }

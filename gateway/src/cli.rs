@@ -1,0 +1,84 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// The Twinseal payment gateway: confirms payers by their dual signatures and approves payments. Its
+/// private keys stay in a PKCS#11 token.
+#[derive(Parser)]
+#[command(
+    name = "twinseal-gateway",
+    version,
+    after_help = "Exit codes:\n  0  done\n  1  could not be done; the last line says what to do\n  2  the command line is wrong\n  3  not found"
+)]
+pub(crate) struct Cli {
+    /// The configuration file; gateway.sample.toml explains every member.
+    #[arg(long, value_name = "FILE", default_value = "gateway.toml", global = true)]
+    pub(crate) config: PathBuf,
+    /// How the log on standard error is written. RUST_LOG says how much of it.
+    #[arg(long, value_enum, default_value = "text", global = true)]
+    pub(crate) log: LogFormat,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line for people.
+    Text,
+    /// An object per line.
+    Json,
+}
+
+/// What is to be done.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Serve merchants, payers and operators until SIGTERM or SIGINT, then finish what is running.
+    Serve,
+    /// Accounts of the embedded card issuer.
+    #[command(subcommand)]
+    Accounts(Accounts),
+    /// Payments as this gateway recorded them.
+    #[command(subcommand)]
+    Payments(Payments),
+}
+
+/// What can be done with accounts.
+#[derive(Subcommand)]
+pub(crate) enum Accounts {
+    /// Add the accounts and instruments of a file; those that are there already stay as they are.
+    Add {
+        /// The accounts, TOML; it holds card numbers, so keep it private (mode 0600).
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+    },
+    /// List all accounts.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one account with its instruments.
+    Show {
+        /// The client's name, urn:twinseal:client:<id>.
+        client: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What can be seen of payments.
+#[derive(Subcommand)]
+pub(crate) enum Payments {
+    /// Show what was decided of one transaction. The cart is not there to be shown.
+    Show {
+        /// The transaction.
+        xid: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}

@@ -1,0 +1,200 @@
+//! The configuration file: TOML, unknown members refused, paths relative to the file.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use hsm::{pin::PinSource, uri::Pkcs11Uri};
+use mtls::trust::TrustFiles;
+use protocol::names::{GatewayName, MerchantName};
+use serde::Deserialize;
+
+/// What `gateway.toml` says.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// The gateway's name, which its certificates must have.
+    pub(crate) name: GatewayName,
+    pub(crate) listen: Listen,
+    pub(crate) token: Token,
+    pub(crate) keys: Keys,
+    pub(crate) certificates: Certificates,
+    pub(crate) trust: TrustFiles,
+    /// The merchants that may ask.
+    #[serde(rename = "merchant", default)]
+    pub(crate) merchants: Vec<Merchant>,
+    pub(crate) store: Store,
+    #[serde(default)]
+    pub(crate) limits: Limits,
+    /// Where the file is: what its relative paths start from.
+    #[serde(skip)]
+    directory: PathBuf,
+}
+
+/// The addresses listened on.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Listen {
+    /// For merchants: mutual TLS.
+    pub(crate) merchants: SocketAddr,
+    /// For payers: TLS with the gateway's certificate only.
+    pub(crate) payers: SocketAddr,
+    /// For operators: plain HTTP, so keep it on the loopback.
+    pub(crate) admin: SocketAddr,
+}
+
+/// The PKCS#11 token.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Token {
+    /// The module, a shared library.
+    pub(crate) module: PathBuf,
+    /// Which of its tokens (RFC 7512).
+    pub(crate) uri: Pkcs11Uri,
+    pub(crate) pin: PinSource,
+    /// How many PKCS#11 sessions work at once, a thread each.
+    #[serde(default = "sessions")]
+    pub(crate) sessions: usize,
+    /// How many operations may wait before more are refused.
+    #[serde(default = "queue_max")]
+    pub(crate) queue_max: usize,
+}
+
+fn sessions() -> usize {
+    4
+}
+
+fn queue_max() -> usize {
+    256
+}
+
+/// The five keys in the token (RFC 7512).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Keys {
+    pub(crate) tls: Pkcs11Uri,
+    pub(crate) signing: Pkcs11Uri,
+    pub(crate) encryption: Pkcs11Uri,
+    pub(crate) data: Pkcs11Uri,
+    pub(crate) index: Pkcs11Uri,
+}
+
+/// The certificates of three of them: PEM, leaf first.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Certificates {
+    pub(crate) tls: PathBuf,
+    pub(crate) signing: PathBuf,
+    pub(crate) encryption: PathBuf,
+}
+
+/// A merchant that the gateway knows.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Merchant {
+    pub(crate) name: MerchantName,
+    /// An inactive merchant is known and refused.
+    pub(crate) active: bool,
+}
+
+/// The embedded store.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Store {
+    pub(crate) path: PathBuf,
+}
+
+/// What one party may take of the gateway.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    /// Connections of one listener at once.
+    pub(crate) connections: usize,
+    /// Seconds an operation may take from its arrival, the token and the store included.
+    pub(crate) operation_seconds: u64,
+    /// Authorization requests per second of one merchant, and as many at once.
+    pub(crate) requests_per_second: u32,
+    /// Declined purchases per minute of one client, and as many at once.
+    pub(crate) declines_per_minute: u32,
+    /// Days until a hold that was not captured ends.
+    pub(crate) capture_days: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            operation_seconds: 5,
+            requests_per_second: 20_000,
+            declines_per_minute: 10,
+            capture_days: 7,
+        }
+    }
+}
+
+/// The file can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("can't read {}: {source}; give the file with --config", path.display())]
+    Unreadable {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{} is not a gateway configuration: {source}", path.display())]
+    Invalid {
+        path: PathBuf,
+        source: Box<toml::de::Error>,
+    },
+}
+
+impl Config {
+    /// Reads the file.
+    pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        let mut config: Self = toml::from_str(&text).map_err(|source| ConfigError::Invalid {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })?;
+        config.directory = path.parent().unwrap_or(Path::new("")).to_owned();
+        config.token.pin = config.token.pin.relative_to(&config.directory);
+        Ok(config)
+    }
+
+    /// Where relative paths start from.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// A path as the file means it.
+    pub(crate) fn path(&self, path: &Path) -> PathBuf {
+        self.directory.join(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_configuration_is_one() {
+        let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/gateway.sample.toml");
+        let config = Config::read(Path::new(sample)).unwrap();
+        assert_eq!(config.name.id(), "main");
+        assert_eq!(config.limits.capture_days, 7);
+    }
+
+    #[test]
+    fn an_unknown_member_is_refused_by_name() {
+        let text = std::fs::read_to_string(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/gateway.sample.toml"
+        ))
+        .unwrap();
+        let error = toml::from_str::<Config>(&format!("colour = 1\n{text}")).err().unwrap();
+        assert!(error.to_string().contains("colour"), "{error}");
+    }
+}

@@ -1,0 +1,77 @@
+//! The running gateway: what every operation works with.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use mtls::SharedTrust;
+use protocol::{
+    names::{ClientName, GatewayName, MerchantName},
+    pki::Trust,
+    time::{Skew, Timestamp},
+};
+
+use crate::{
+    access::MerchantDirectory, config::Limits, keys::GatewayKeys, limits::RateLimit, store::Store,
+};
+
+/// Keys, trust, store and limits of one gateway.
+pub(crate) struct Gateway {
+    pub(crate) name: GatewayName,
+    pub(crate) keys: GatewayKeys,
+    trust: SharedTrust,
+    pub(crate) merchants: MerchantDirectory,
+    pub(crate) store: Store,
+    pub(crate) skew: Skew,
+    /// Authorization requests by merchant.
+    pub(crate) requests: RateLimit<MerchantName>,
+    /// Declined purchases by client.
+    pub(crate) declines: RateLimit<ClientName>,
+    operation: Duration,
+    capture_days: u64,
+}
+
+impl Gateway {
+    pub(crate) fn new(
+        name: GatewayName,
+        keys: GatewayKeys,
+        trust: SharedTrust,
+        merchants: MerchantDirectory,
+        store: Store,
+        limits: &Limits,
+    ) -> Self {
+        Self {
+            name,
+            keys,
+            trust,
+            merchants,
+            store,
+            skew: Skew::default(),
+            requests: RateLimit::new(limits.requests_per_second, Duration::from_secs(1)),
+            declines: RateLimit::new(limits.declines_per_minute, Duration::from_secs(60)),
+            operation: Duration::from_secs(limits.operation_seconds),
+            capture_days: limits.capture_days,
+        }
+    }
+
+    /// Local time.
+    pub(crate) fn now(&self) -> Timestamp {
+        mtls::now()
+    }
+
+    /// The trust in force at this moment.
+    pub(crate) fn trust(&self) -> Arc<Trust> {
+        self.trust.load_full()
+    }
+
+    /// When an operation that arrives now must be done.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.operation
+    }
+
+    /// Until when what is approved now can be captured.
+    pub(crate) fn capture_before(&self, now: Timestamp) -> Timestamp {
+        now.plus(self.capture_days * 24 * 60 * 60)
+    }
+}

@@ -1,0 +1,88 @@
+//! How much one party may take: a token bucket per name.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Buckets by name: each fills at a rate and holds at most so many permits.
+pub(crate) struct RateLimit<Name> {
+    per_second: f64,
+    capacity: f64,
+    buckets: Mutex<HashMap<Name, Bucket>>,
+}
+
+struct Bucket {
+    permits: f64,
+    filled: Instant,
+}
+
+/// How many names are remembered before those with full buckets are forgotten.
+const NAMES_MAX: usize = 65_536;
+
+impl<Name: Eq + Hash + Clone> RateLimit<Name> {
+    /// `permits` in every `period`, and as many at once.
+    pub(crate) fn new(permits: u32, period: Duration) -> Self {
+        Self {
+            per_second: f64::from(permits) / period.as_secs_f64(),
+            capacity: f64::from(permits),
+            buckets: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Takes a permit, if one is left.
+    pub(crate) fn take(&self, name: &Name, now: Instant) -> bool {
+        self.with_bucket(name, now, |bucket| {
+            let is_left = bucket.permits >= 1.0;
+            if is_left {
+                bucket.permits -= 1.0;
+            }
+            is_left
+        })
+    }
+
+    /// Whether a permit is left, without taking it.
+    pub(crate) fn is_left(&self, name: &Name, now: Instant) -> bool {
+        self.with_bucket(name, now, |bucket| bucket.permits >= 1.0)
+    }
+
+    fn with_bucket<T>(&self, name: &Name, now: Instant, act: impl FnOnce(&mut Bucket) -> T) -> T {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= NAMES_MAX && !buckets.contains_key(name) {
+            buckets.retain(|_, bucket| {
+                self.fill(bucket, now);
+                bucket.permits < self.capacity
+            });
+        }
+        let bucket = buckets.entry(name.clone()).or_insert(Bucket {
+            permits: self.capacity,
+            filled: now,
+        });
+        self.fill(bucket, now);
+        act(bucket)
+    }
+
+    fn fill(&self, bucket: &mut Bucket, now: Instant) {
+        let elapsed = now.saturating_duration_since(bucket.filled).as_secs_f64();
+        bucket.permits = (bucket.permits + elapsed * self.per_second).min(self.capacity);
+        bucket.filled = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_party_above_its_rate_is_stopped_alone_and_let_in_again_later() {
+        let limit = RateLimit::new(2, Duration::from_secs(1));
+        let start = Instant::now();
+        assert!(limit.take(&"a", start) && limit.take(&"a", start));
+        assert!(!limit.take(&"a", start));
+        assert!(limit.take(&"b", start));
+        assert!(limit.take(&"a", start + Duration::from_millis(500)));
+        assert!(!limit.take(&"a", start + Duration::from_millis(500)));
+    }
+}

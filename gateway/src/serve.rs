@@ -1,0 +1,126 @@
+//! `serve`: build everything, listen, and on a signal finish what is running.
+
+use std::{error::Error, path::PathBuf, sync::Arc, time::Duration};
+
+use metrics_exporter_prometheus::PrometheusBuilder;
+use mtls::server::{ClientAuth, Limits, Listener, ServerTls};
+use protocol::names::Role;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+};
+
+use crate::{
+    access::MerchantDirectory,
+    admin,
+    config::Config,
+    gateway::Gateway,
+    http,
+    keys::{self, GatewayKeys},
+    store::Store,
+};
+
+/// Serves until SIGTERM or SIGINT.
+pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
+    let prometheus = PrometheusBuilder::new().install_recorder()?;
+    let limits = Limits {
+        connections_max: config.limits.connections,
+        ..Limits::default()
+    };
+
+    let trust = config.trust.load_shared(config.directory(), mtls::now())?;
+    let token = keys::open_token(&config, config.token.sessions)?;
+    let keys = GatewayKeys::open(&config, &token, &trust.load(), mtls::now())?;
+    let identity = keys.tls_identity(limits.handshake)?;
+    let tls = |client_auth| ServerTls::new(&identity, Arc::clone(&trust), client_auth);
+    let merchants_tls = tls(ClientAuth::Required(vec![Role::Merchant]))?;
+    let payers_tls = tls(ClientAuth::None)?;
+    let store = Store::open(&database(&config))?;
+    let directory = MerchantDirectory::new(
+        config
+            .merchants
+            .into_iter()
+            .map(|merchant| (merchant.name, merchant.active)),
+    );
+    let gateway = Arc::new(Gateway::new(
+        config.name,
+        keys,
+        trust,
+        directory,
+        store,
+        &config.limits,
+    ));
+
+    let merchants =
+        Listener::bind_tls(config.listen.merchants, merchants_tls, limits.clone()).await?;
+    let payers = Listener::bind_tls(config.listen.payers, payers_tls, limits.clone()).await?;
+    let operators = Listener::bind_plain(config.listen.admin, limits).await?;
+    for (listener, bound) in [
+        ("merchants", &merchants),
+        ("payers", &payers),
+        ("admin", &operators),
+    ] {
+        tracing::info!(listener, address = %bound.local_address(), "listening");
+    }
+
+    let stopped = on_signal()?;
+    let mut listeners = JoinSet::new();
+    {
+        let gateway = Arc::clone(&gateway);
+        let handler = move |peer, request| http::merchants(Arc::clone(&gateway), peer, request);
+        listeners.spawn(merchants.serve(handler, wait(stopped.clone())));
+    }
+    {
+        let gateway = Arc::clone(&gateway);
+        let handler = move |peer, request| http::payers(Arc::clone(&gateway), peer, request);
+        listeners.spawn(payers.serve(handler, wait(stopped.clone())));
+    }
+    {
+        let gateway = Arc::clone(&gateway);
+        let upkeep = prometheus.clone();
+        let handler = move |_, request| {
+            admin::answer(Arc::clone(&gateway), prometheus.clone(), request)
+        };
+        listeners.spawn(operators.serve(handler, wait(stopped.clone())));
+        // The exporter keeps every sample until it is asked or told to fold them.
+        tokio::spawn(async move {
+            let mut minutes = tokio::time::interval(Duration::from_secs(60));
+            loop {
+                minutes.tick().await;
+                upkeep.run_upkeep();
+            }
+        });
+    }
+    while listeners.join_next().await.is_some() {}
+    tracing::info!("drained and stopped");
+    Ok(())
+}
+
+/// Where the store's database is.
+pub(crate) fn database(config: &Config) -> PathBuf {
+    config.path(&config.store.path)
+}
+
+/// Becomes true at the first SIGTERM or SIGINT.
+fn on_signal() -> std::io::Result<watch::Receiver<bool>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: no new requests, running ones finish");
+        let _ = stop.send(true);
+        // Kept until the process ends, so that waiting never fails.
+        std::future::pending::<()>().await;
+    });
+    Ok(stopped)
+}
+
+async fn wait(mut stopped: watch::Receiver<bool>) {
+    // An error is a stop, too: the sender is gone.
+    let _ = stopped.wait_for(|&stop| stop).await;
+}

@@ -1,0 +1,201 @@
+//! `POST /v1/authorizations`: confirms the client, has the card issuer decide, answers with a receipt.
+
+use std::time::Instant;
+
+use hsm::P256Point;
+use protocol::{
+    authorization::{
+        AuthorizationRequest, AuthorizationResponse, GatewayContext, OpenedAuthorization,
+        ReceivedAuthorization,
+    },
+    identifiers::{AuthorizationId, Digest, Jti},
+    jws::Verified,
+    names::ClientName,
+    problem::{Problem, Refusal},
+    receipt::Decision,
+    time::Timestamp,
+};
+
+use super::{hsm_refusal, store_refusal};
+use crate::{
+    access::MerchantPermit,
+    gateway::Gateway,
+    receipts,
+    store::{Authorize, Authorized, Evidence},
+};
+
+/// Decides one authorization request, or answers as it was answered before.
+///
+/// The order of the checks is the protocol's, and nothing is stored before the last of them.
+pub(crate) async fn authorize(
+    gateway: &Gateway,
+    permit: MerchantPermit,
+    body: &[u8],
+    deadline: Instant,
+) -> Result<AuthorizationResponse, Refusal> {
+    let now = gateway.now();
+    let trust = gateway.trust();
+
+    // One merchant: peer, signer and named.
+    let requested = ReceivedAuthorization::read(body)?.verify_request(
+        permit.merchant().party(),
+        &trust,
+        now,
+    )?;
+
+    // The same request gets the same answer, however late.
+    if let Some(answer) = earlier_answer(gateway, requested.request(), deadline).await? {
+        return Ok(answer);
+    }
+
+    // Payer, order, payment and gateway belong together; the payer signed.
+    let bound = requested.verify_binding(&GatewayContext {
+        name: &gateway.name,
+        encryption_x5ts: &gateway.keys.live_encryption_x5ts(),
+        trust: &trust,
+        skew: gateway.skew,
+        now,
+    })?;
+
+    // One signed purchase is decided once; the store says so again when it commits.
+    let xid = bound.request().claims().xid;
+    if gateway
+        .store
+        .find_by_xid(xid)
+        .map_err(store_refusal)?
+        .is_some()
+    {
+        return Err(replayed());
+    }
+    let client = ClientName::try_from(bound.dual_signature().signer().name().clone())
+        .map_err(|error| Refusal::new(Problem::RoleMismatch, error.to_string()))?;
+    if !gateway.declines.is_left(&client, Instant::now()) {
+        return Err(Refusal::new(
+            Problem::RateLimited,
+            format!("{client} was declined too often"),
+        ));
+    }
+
+    // The token agrees on the secret, PI opens, and its digest is one of the two signed.
+    let point = P256Point::from_uncompressed(bound.ephemeral()).map_err(hsm_refusal)?;
+    let secret = gateway
+        .keys
+        .encryption
+        .derive(&point, deadline)
+        .await
+        .map_err(hsm_refusal)?;
+    let opened = bound.open(secret.expose())?;
+    drop(secret);
+
+    // The client is confirmed and the card issuer asked in one durable transaction.
+    let command = command(gateway, opened, client.clone(), now, deadline).await?;
+    let decision = match gateway
+        .store
+        .authorize(command)
+        .await
+        .map_err(store_refusal)?
+    {
+        Authorized::Decided(decision) => {
+            if decision.code.decision() == Decision::Declined {
+                gateway.declines.take(&client, Instant::now());
+            }
+            metrics::counter!("twinseal_decisions_total", "code" => decision.code.digits())
+                .increment(1);
+            decision
+        }
+        Authorized::Answered(decision) => decision,
+        Authorized::IdempotencyConflict => return Err(idempotency_conflict()),
+        Authorized::Replayed => return Err(replayed()),
+    };
+    tracing::info!(code = decision.code.digits(), amount = %decision.amount, "decided");
+    Ok(AuthorizationResponse {
+        receipt: receipts::sign(gateway, &decision, deadline).await?,
+    })
+}
+
+/// The stored answer to a request with this `jti`, if there is one.
+async fn earlier_answer(
+    gateway: &Gateway,
+    request: &Verified<AuthorizationRequest>,
+    deadline: Instant,
+) -> Result<Option<AuthorizationResponse>, Refusal> {
+    let claims = request.claims();
+    let Some(decision) = gateway
+        .store
+        .find_by_request(&claims.merchant, claims.jti)
+        .map_err(store_refusal)?
+    else {
+        return Ok(None);
+    };
+    if decision.reqh != request.hash() {
+        return Err(idempotency_conflict());
+    }
+    tracing::info!("answered again");
+    Ok(Some(AuthorizationResponse {
+        receipt: receipts::sign(gateway, &decision, deadline).await?,
+    }))
+}
+
+/// What the store is to do: the instrument only as its keyed hash, PI only as a ciphertext.
+async fn command(
+    gateway: &Gateway,
+    opened: OpenedAuthorization,
+    client: ClientName,
+    now: Timestamp,
+    deadline: Instant,
+) -> Result<Authorize, Refusal> {
+    let no_randomness = |_| Refusal::new(Problem::Internal, "no random bytes");
+    let request = opened.request();
+    let asked = request.claims();
+    let dual_signature = opened.dual_signature();
+    let signed = dual_signature.claims();
+    let instrument = &opened.payment().information().instrument;
+    let look_up_bytes = instrument.look_up_bytes();
+    let (instrument_index, payment_information) = tokio::try_join!(
+        gateway.keys.index.mac(&look_up_bytes, deadline),
+        gateway.keys.data.encrypt(
+            asked.xid.as_bytes(),
+            opened.payment().disclosure_text().as_bytes(),
+            deadline,
+        ),
+    )
+    .map_err(hsm_refusal)?;
+    Ok(Authorize {
+        merchant: asked.merchant.clone(),
+        jti: asked.jti,
+        reqh: request.hash(),
+        xid: asked.xid,
+        sid: asked.sid,
+        client,
+        client_key: Digest::of(dual_signature.signer().public_key()),
+        client_x5t: dual_signature.signer().thumbprint(),
+        nc: signed.nc,
+        nm: signed.nm,
+        dsh: dual_signature.hash(),
+        amount: asked.amount,
+        capture: asked.capture,
+        instrument_index,
+        instrument_expiry: instrument.expiry(),
+        instrument_last_four: instrument.last_four().to_owned(),
+        evidence: Evidence {
+            authorization_request: request.compact().to_owned(),
+            dual_signature: dual_signature.compact().to_owned(),
+            payment_information,
+        },
+        receipt_jti: Jti::random().map_err(no_randomness)?,
+        authorization: AuthorizationId::random().map_err(no_randomness)?,
+        now,
+        capture_before: gateway.capture_before(now),
+    })
+}
+
+fn idempotency_conflict() -> Refusal {
+    Refusal::new(
+        Problem::IdempotencyConflict,
+        "this jti was used by another request",
+    )
+}
+
+fn replayed() -> Refusal {
+    Refusal::new(Problem::Replayed, "this xid was decided")
+}

@@ -1,0 +1,107 @@
+//! The SQLite file: whose it is, its version, and how it is opened.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::StoreError;
+
+/// "TwSl": what marks the file as ours (PRAGMA application_id).
+const APPLICATION_ID: i64 = 0x5477_536c;
+
+/// The version of schema.sql.
+const VERSION: i64 = 1;
+
+/// An older library has a race between a commit and a checkpoint that can lose commits in WAL mode.
+const LIBRARY_MIN: i32 = 3_051_003;
+
+/// Pages of the log after which it is brought back into the database: 64 MiB.
+const CHECKPOINT_PAGES: i64 = 16_384;
+
+/// Opens the file for the writer: makes it if it is not there, refuses it if it is not ours.
+pub(super) fn open_for_writing(path: &Path) -> Result<Connection, StoreError> {
+    let unusable = |reason: String| StoreError::Unusable {
+        path: path.display().to_string(),
+        reason,
+    };
+    if rusqlite::version_number() < LIBRARY_MIN {
+        return Err(unusable(format!(
+            "SQLite {} can lose commits in WAL mode; build with 3.51.3 or newer",
+            rusqlite::version()
+        )));
+    }
+    let connection = Connection::open(path).map_err(|error| unusable(error.to_string()))?;
+    prepare(&connection, &unusable)?;
+    Ok(connection)
+}
+
+fn prepare(
+    connection: &Connection,
+    unusable: &dyn Fn(String) -> StoreError,
+) -> Result<(), StoreError> {
+    let failed = |error: rusqlite::Error| {
+        unusable(match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase) => {
+                "not an SQLite database; configure another [store] path".to_owned()
+            }
+            Some(rusqlite::ErrorCode::DatabaseBusy) => {
+                "another process writes it; one gateway has one database".to_owned()
+            }
+            Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::CannotOpen) => {
+                format!("can't be written: {error}; check the owner of file and directory")
+            }
+            _ => error.to_string(),
+        })
+    };
+    connection
+        .busy_timeout(Duration::from_secs(5))
+        .map_err(failed)?;
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let application = pragma("application_id").map_err(failed)?;
+    let version = pragma("user_version").map_err(failed)?;
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(failed)?;
+    let is_new = application == 0 && version == 0 && tables == 0;
+    if !is_new && application != APPLICATION_ID {
+        return Err(unusable(
+            "a database of another program; configure another [store] path".to_owned(),
+        ));
+    }
+    if version > VERSION {
+        return Err(unusable(format!(
+            "made by a newer gateway (version {version}, this one knows {VERSION}); run that one"
+        )));
+    }
+    connection
+        .pragma_update(None, "journal_mode", "WAL")
+        .and_then(|()| connection.pragma_update(None, "synchronous", "FULL"))
+        .and_then(|()| connection.pragma_update(None, "foreign_keys", true))
+        .and_then(|()| connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES))
+        .map_err(failed)?;
+    if is_new {
+        connection
+            .execute_batch(&format!(
+                "BEGIN IMMEDIATE;\n{}\nPRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {VERSION};\nCOMMIT;",
+                include_str!("schema.sql")
+            ))
+            .map_err(failed)?;
+    }
+    // Statements are prepared once and kept.
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+/// Opens the file for look-ups.
+pub(super) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags)
+        .and_then(|connection| {
+            connection.busy_timeout(Duration::from_secs(5))?;
+            Ok(connection)
+        })
+        .map_err(|error| StoreError::Unusable {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        })
+}

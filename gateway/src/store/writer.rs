@@ -1,0 +1,115 @@
+//! The one thread that writes: it takes what waits, does each command in a savepoint, and commits all of
+//! them with one sync. Nobody is answered before the commit.
+
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use rusqlite::{Connection, Savepoint, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use super::StoreError;
+
+/// How many commands may wait.
+const QUEUE_MAX: usize = 1024;
+
+/// How many commands one commit may hold.
+const GROUP_MAX: usize = 256;
+
+/// A command: it works in a savepoint, and says what to do once that is durable.
+type Command = Box<dyn FnOnce(&mut Savepoint<'_>) -> Answer + Send>;
+
+/// Sends the outcome, or what kept it from being durable.
+type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+#[derive(Clone)]
+pub(super) struct Writer {
+    queue: Sender<Command>,
+}
+
+impl Writer {
+    pub(super) fn start(connection: Connection) -> Result<Self, StoreError> {
+        let (queue, commands) = crossbeam_channel::bounded(QUEUE_MAX);
+        thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || write(connection, &commands))
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        Ok(Self { queue })
+    }
+
+    /// Has a command done, and waits until it is durable.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, outcome) = oneshot::channel();
+        let command: Command = Box::new(move |savepoint| {
+            let acted = act(savepoint);
+            // What a failed command did is undone; the others of the group stay.
+            let settled = match &acted {
+                Ok(_) => Ok(()),
+                Err(_) => savepoint.rollback(),
+            };
+            let result = acted.and_then(|done| settled.map(|()| done));
+            Box::new(move |durable: Result<(), StoreError>| {
+                let result = result.map_err(|error| StoreError::Unavailable(error.to_string()));
+                // Whoever asked may have gone; what was done stays done.
+                let _ = reply.send(durable.and(result));
+            })
+        });
+        self.queue.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Overloaded,
+            TrySendError::Disconnected(_) => {
+                StoreError::Unavailable("the writer ended".to_owned())
+            }
+        })?;
+        outcome
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Unavailable("the writer ended".to_owned())))
+    }
+}
+
+fn write(mut connection: Connection, commands: &Receiver<Command>) {
+    while let Ok(first) = commands.recv() {
+        let group = std::iter::once(first).chain(commands.try_iter()).take(GROUP_MAX);
+        let (answers, durable) = commit(&mut connection, group);
+        for answer in answers {
+            answer(match &durable {
+                Ok(()) => Ok(()),
+                Err(error) => Err(StoreError::Unavailable(error.to_string())),
+            });
+        }
+    }
+}
+
+/// Does a group of commands in one transaction.
+fn commit(
+    connection: &mut Connection,
+    group: impl Iterator<Item = Command>,
+) -> (Vec<Answer>, rusqlite::Result<()>) {
+    let mut answers = Vec::new();
+    let mut transaction =
+        match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
+            Ok(transaction) => transaction,
+            // The commands are dropped, and with them their replies: each caller is told.
+            Err(error) => return (answers, Err(error)),
+        };
+    for command in group {
+        let mut savepoint = match transaction.savepoint() {
+            Ok(savepoint) => savepoint,
+            Err(error) => return (answers, Err(error)),
+        };
+        answers.push(command(&mut savepoint));
+        if let Err(error) = savepoint.commit() {
+            return (answers, Err(error));
+        }
+    }
+    let durable = transaction.commit();
+    if let Err(error) = &durable
+        && error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure)
+    {
+        // After a failed sync nobody knows what is on the disk; the log is read anew at the next start.
+        tracing::error!(%error, "the store could not be synced: ending, so that a restart finds out what is durable");
+        std::process::abort();
+    }
+    (answers, durable)
+}

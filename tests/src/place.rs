@@ -1,0 +1,167 @@
+//! A provisioned directory: tokens, keys, certificates and configurations of its own, on ports of its own.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use tempfile::TempDir;
+use toml::{Table, Value};
+
+use crate::service::{Service, program};
+
+/// Where a test's deployment is. It goes away with it.
+pub struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    /// Provisions a new one with `softhsm-setup init`, and lets every listener choose its port.
+    pub fn new() -> Self {
+        let place = Self {
+            directory: TempDir::new().unwrap(),
+        };
+        place.setup(&["init"]);
+        place.edit("gateway/gateway.toml", |config| {
+            for listener in ["merchants", "payers", "admin"] {
+                config["listen"][listener] = "127.0.0.1:0".into();
+            }
+        });
+        place.edit("merchant/merchant.toml", |config| {
+            config.insert("listen".into(), "127.0.0.1:0".into());
+        });
+        place.gateway_cli(&["accounts", "add", "--from", &place.text("gateway/accounts.toml")]);
+        place
+    }
+
+    /// A path below it.
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.directory.path().join(relative)
+    }
+
+    /// A path below it, as text.
+    pub fn text(&self, relative: &str) -> String {
+        self.path(relative).to_str().unwrap().to_owned()
+    }
+
+    /// The environment of a process that uses the gateway's token.
+    pub fn token_environment(&self) -> [(&'static str, PathBuf); 1] {
+        [("SOFTHSM2_CONF", self.path("gateway/softhsm2.conf"))]
+    }
+
+    /// Changes a configuration.
+    pub fn edit(&self, relative: &str, change: impl FnOnce(&mut Table)) {
+        let path = self.path(relative);
+        let mut config: Table = toml::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        change(&mut config);
+        fs::write(&path, toml::to_string(&config).unwrap()).unwrap();
+    }
+
+    /// Runs `softhsm-setup` on it.
+    pub fn setup(&self, arguments: &[&str]) -> Output {
+        let (command, rest) = arguments.split_first().unwrap();
+        succeeded(
+            Command::new(program("softhsm-setup"))
+                .arg(command)
+                .arg("--dir")
+                .arg(self.directory.path())
+                .args(rest),
+        )
+    }
+
+    /// Runs a command of the gateway that is not `serve`.
+    pub fn gateway_cli(&self, arguments: &[&str]) -> Output {
+        succeeded(
+            Command::new(program("twinseal-gateway"))
+                .arg("--config")
+                .arg(self.path("gateway/gateway.toml"))
+                .args(arguments)
+                .envs(self.token_environment()),
+        )
+    }
+
+    /// Starts the gateway, and tells client and merchant where it is.
+    pub fn start_gateway(&self) -> Service {
+        let gateway = Service::start(
+            "twinseal-gateway",
+            &self.path("gateway/gateway.toml"),
+            &self.token_environment(),
+            &["merchants", "payers", "admin"],
+        );
+        let url = |listener| format!("https://localhost:{}", gateway.address(listener).port());
+        self.edit("merchant/merchant.toml", |config| {
+            config["gateway"]["url"] = url("merchants").into();
+        });
+        self.edit("client/client.toml", |config| {
+            config["gateway"]["payer_url"] = url("payers").into();
+        });
+        gateway
+    }
+
+    /// Starts the merchant.
+    pub fn start_merchant(&self) -> Service {
+        Service::start(
+            "twinseal-merchant",
+            &self.path("merchant/merchant.toml"),
+            &[],
+            &["payers"],
+        )
+    }
+
+    /// Runs the payer's terminal.
+    pub fn client(&self, arguments: &[&str]) -> Output {
+        Command::new(program("twinseal-client"))
+            .arg("--config")
+            .arg(self.path("client/client.toml"))
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+
+    /// A value of a configuration, a text.
+    pub fn configured(&self, relative: &str, table: &str, member: &str) -> String {
+        let config: Table =
+            toml::from_str(&fs::read_to_string(self.path(relative)).unwrap()).unwrap();
+        let value = if table.is_empty() {
+            config.get(member)
+        } else {
+            config[table].get(member)
+        };
+        value.and_then(Value::as_str).unwrap().to_owned()
+    }
+
+    /// Every file below a directory.
+    pub fn files(&self, relative: &str) -> Vec<PathBuf> {
+        fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    walk(&path, found);
+                } else {
+                    found.push(path);
+                }
+            }
+        }
+        let mut found = Vec::new();
+        walk(&self.path(relative), &mut found);
+        found
+    }
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn succeeded(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{command:?} failed:\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
