@@ -5,13 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http_body_util::Full;
-use hyper::{
-    Method, Request, Response, StatusCode,
-    body::{Bytes, Incoming},
-    header::{self, HeaderValue},
-};
+use hyper::{Method, Request, StatusCode, body::Incoming};
 use metrics_exporter_prometheus::PrometheusHandle;
+use mtls::exchange::{Answer, with_type};
 use serde_json::json;
 
 use crate::gateway::Gateway;
@@ -24,19 +20,19 @@ pub(crate) async fn answer(
     gateway: Arc<Gateway>,
     prometheus: PrometheusHandle,
     request: Request<Incoming>,
-) -> Response<Full<Bytes>> {
+) -> Answer {
     if request.method() != Method::GET {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET only\n");
+        return with_type(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET only\n");
     }
     match request.uri().path() {
-        "/health" => text(StatusCode::OK, "text/plain", "alive\n"),
+        "/health" => with_type(StatusCode::OK, "text/plain", "alive\n"),
         "/ready" => ready(&gateway).await,
-        "/metrics" => text(
+        "/metrics" => with_type(
             StatusCode::OK,
             "text/plain; version=0.0.4",
             prometheus.render(),
         ),
-        _ => text(
+        _ => with_type(
             StatusCode::NOT_FOUND,
             "text/plain",
             "/health, /ready or /metrics\n",
@@ -45,7 +41,7 @@ pub(crate) async fn answer(
 }
 
 /// Ready is what has just used every key and the store: a session that looks alive may not be.
-async fn ready(gateway: &Gateway) -> Response<Full<Bytes>> {
+async fn ready(gateway: &Gateway) -> Answer {
     let mut is_ready = true;
     let mut parts = serde_json::Map::new();
     for (key, outcome) in gateway.keys.canary(Instant::now() + CANARY_TIME_MAX).await {
@@ -74,18 +70,5 @@ async fn ready(gateway: &Gateway) -> Response<Full<Bytes>> {
         StatusCode::SERVICE_UNAVAILABLE
     };
     let body = json!({ "ready": is_ready, "parts": parts });
-    text(status, "application/json", body.to_string())
-}
-
-fn text(
-    status: StatusCode,
-    media_type: &'static str,
-    body: impl Into<String>,
-) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body.into())));
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    response
+    with_type(status, "application/json", body.to_string())
 }

@@ -1,28 +1,17 @@
-//! The only file that sees HTTP: routes, limits, requests to commands, outcomes and errors to
-//! responses.
+//! The only file that sees the services' HTTP: routes, requests to commands, outcomes to answers.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
-use http_body_util::Full;
-use hyper::{
-    Method, Request, Response, StatusCode,
-    body::{Bytes, Incoming},
-    header::{self, HeaderValue},
-};
+use hyper::{Method, Request, StatusCode, body::Incoming};
 use mtls::{
-    body::{self, BodyError},
+    exchange::{Answer, Failure, header_text, json, json_body, note_subject, path_part, respond},
     server::Peer,
 };
 use protocol::{
-    identifiers::{Jti, Xid},
+    identifiers::Xid,
     inquiry,
-    problem::{Problem, ProblemDocument, Refusal},
+    problem::{Problem, Refusal},
 };
-use serde::Serialize;
-use tracing::Instrument as _;
 
 use crate::{
     access::{MerchantPermit, PayerPermit},
@@ -30,24 +19,10 @@ use crate::{
     service,
 };
 
-/// How long a body may take to arrive.
-const BODY_TIME_MAX: Duration = Duration::from_secs(10);
-
-type Answer = Response<Full<Bytes>>;
-
-/// What a request came to, when not to an answer.
-enum Failure {
-    /// The message or its sender was refused.
-    Refused(Refusal),
-    /// HTTP alone says what is wrong.
-    Plain(StatusCode),
-}
-
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
+const AUTHORIZATIONS: &str = "/v1/authorizations";
+const AUTHORIZATION: &str = "/v1/authorizations/";
+const CERTIFICATES: &str = "/v1/certificates";
+const RECEIPT: &str = "/v1/receipts/";
 
 /// Answers a merchant: a known peer of a mutual TLS connection.
 pub(crate) async fn merchants(
@@ -55,10 +30,11 @@ pub(crate) async fn merchants(
     peer: Peer,
     request: Request<Incoming>,
 ) -> Answer {
-    respond("merchants", &peer, request, async |request| {
-        merchants_route(&gateway, &peer, request).await
-    })
-    .await
+    let started = Instant::now();
+    let route = async |request| merchants_route(&gateway, &peer, request).await;
+    let answer = respond("merchants", &peer, request, route).await;
+    count("merchants", started, &answer);
+    answer
 }
 
 async fn merchants_route(
@@ -77,19 +53,19 @@ async fn merchants_route(
     let deadline = gateway.deadline();
     let path = request.uri().path().to_owned();
     match (request.method(), path.as_str()) {
-        (&Method::POST, "/v1/authorizations") => {
+        (&Method::POST, AUTHORIZATIONS) => {
             let body = json_body(request).await?;
-            json(&service::authorize(gateway, permit, &body, deadline).await?)
+            let response = service::authorize(gateway, permit, &body, deadline).await?;
+            json(StatusCode::OK, &response)
         }
-        (&Method::GET, "/v1/certificates") => json(&service::certificates(gateway)),
-        (&Method::GET, path) if path.starts_with("/v1/authorizations/") => {
-            let xid = xid(path, "/v1/authorizations/")?;
-            json(&service::authorizations(gateway, permit, xid, deadline).await?)
+        (&Method::GET, CERTIFICATES) => json(StatusCode::OK, &service::certificates(gateway)),
+        (&Method::GET, path) if path.starts_with(AUTHORIZATION) => {
+            let xid: Xid = path_part(path, AUTHORIZATION)?;
+            note_subject(xid);
+            let receipts = service::authorizations(gateway, permit, xid, deadline).await?;
+            json(StatusCode::OK, &receipts)
         }
-        (_, "/v1/authorizations" | "/v1/certificates") => {
-            Err(Failure::Plain(StatusCode::METHOD_NOT_ALLOWED))
-        }
-        _ => Err(Failure::Plain(StatusCode::NOT_FOUND)),
+        (_, path) => Err(no_route(path, &[AUTHORIZATIONS, CERTIFICATES], AUTHORIZATION)),
     }
 }
 
@@ -99,28 +75,23 @@ pub(crate) async fn payers(
     peer: Peer,
     request: Request<Incoming>,
 ) -> Answer {
-    respond("payers", &peer, request, async |request| {
-        payers_route(&gateway, request).await
-    })
-    .await
+    let started = Instant::now();
+    let route = async |request| payers_route(&gateway, request).await;
+    let answer = respond("payers", &peer, request, route).await;
+    count("payers", started, &answer);
+    answer
 }
 
 async fn payers_route(gateway: &Gateway, request: Request<Incoming>) -> Result<Answer, Failure> {
     match (request.method(), request.uri().path()) {
-        (&Method::GET, "/v1/certificates") => json(&service::certificates(gateway)),
-        (&Method::GET, path) if path.starts_with("/v1/receipts/") => {
-            let xid = xid(path, "/v1/receipts/")?;
-            let unknown = || {
-                Failure::Refused(Refusal::new(
-                    Problem::UnknownAuthorization,
-                    "no proof with the question",
-                ))
-            };
-            let proof = request
-                .headers()
-                .get(inquiry::HEADER)
-                .and_then(|value| value.to_str().ok())
-                .ok_or_else(unknown)?;
+        (&Method::GET, CERTIFICATES) => json(StatusCode::OK, &service::certificates(gateway)),
+        (&Method::GET, path) if path.starts_with(RECEIPT) => {
+            let xid: Xid = path_part(path, RECEIPT)?;
+            note_subject(xid);
+            // Whoever can't prove it learns nothing, not even why.
+            let unknown = |why: String| Refusal::new(Problem::UnknownAuthorization, why);
+            let proof = header_text(&request, inquiry::HEADER)
+                .ok_or_else(|| unknown("no proof with the question".to_owned()))?;
             let permit = PayerPermit::check(
                 proof,
                 xid,
@@ -129,117 +100,30 @@ async fn payers_route(gateway: &Gateway, request: Request<Incoming>) -> Result<A
                 gateway.skew,
                 gateway.now(),
             )
-            // Whoever can't prove it learns nothing, not even why.
-            .map_err(|refusal| Refusal::new(Problem::UnknownAuthorization, refusal.to_string()))?;
-            json(&service::receipts(gateway, permit, gateway.deadline()).await?)
+            .map_err(|refusal| unknown(refusal.to_string()))?;
+            let receipts = service::receipts(gateway, permit, gateway.deadline()).await?;
+            json(StatusCode::OK, &receipts)
         }
-        (_, "/v1/certificates") => Err(Failure::Plain(StatusCode::METHOD_NOT_ALLOWED)),
-        _ => Err(Failure::Plain(StatusCode::NOT_FOUND)),
+        (_, path) => Err(no_route(path, &[CERTIFICATES], RECEIPT)),
     }
 }
 
-/// Gives a request its id and span, and a failure its form.
-async fn respond(
-    listener: &'static str,
-    peer: &Peer,
-    request: Request<Incoming>,
-    route: impl AsyncFnOnce(Request<Incoming>) -> Result<Answer, Failure>,
-) -> Answer {
-    let request_id = Jti::random().map_or_else(|_| "none".to_owned(), |id| id.to_string());
-    let span = tracing::info_span!(
-        "request",
-        listener,
-        request_id,
-        peer = %peer.address,
-        party = peer.certificate.as_ref().map(|certificate| certificate.name().as_str()),
-        method = %request.method(),
-        path = request.uri().path(),
-        xid = tracing::field::Empty,
-    );
-    let started = Instant::now();
-    async {
-        let answer = route(request)
-            .await
-            .unwrap_or_else(|failure| failed(failure, &request_id));
-        let status = answer.status().as_u16();
-        metrics::histogram!("twinseal_request_seconds", "listener" => listener)
-            .record(started.elapsed());
-        metrics::counter!("twinseal_requests_total", "listener" => listener, "status" => status.to_string())
-            .increment(1);
-        tracing::debug!(status, "answered");
-        answer
+/// A known path with another method is 405, an unknown one 404.
+fn no_route(path: &str, known: &[&str], known_prefix: &str) -> Failure {
+    Failure::Plain(if known.contains(&path) || path.starts_with(known_prefix) {
+        StatusCode::METHOD_NOT_ALLOWED
+    } else {
+        StatusCode::NOT_FOUND
+    })
+}
+
+fn count(listener: &'static str, started: Instant, answer: &Answer) {
+    let status = answer.status().as_u16().to_string();
+    metrics::histogram!("twinseal_request_seconds", "listener" => listener)
+        .record(started.elapsed());
+    metrics::counter!("twinseal_requests_total", "listener" => listener, "status" => status)
+        .increment(1);
+    if let Some(problem) = answer.extensions().get::<Problem>() {
+        metrics::counter!("twinseal_problems_total", "problem" => problem.name()).increment(1);
     }
-    .instrument(span)
-    .await
-}
-
-fn failed(failure: Failure, request_id: &str) -> Answer {
-    let document = match failure {
-        Failure::Plain(status) => ProblemDocument::plain(status.as_u16(), request_id),
-        Failure::Refused(refusal) => {
-            metrics::counter!("twinseal_problems_total", "problem" => refusal.problem.name())
-                .increment(1);
-            if refusal.problem.status() >= 500 {
-                tracing::warn!(problem = refusal.problem.name(), detail = %refusal.detail, "failed");
-            } else {
-                tracing::info!(problem = refusal.problem.name(), detail = %refusal.detail, "refused");
-            }
-            ProblemDocument::new(refusal.problem, request_id)
-        }
-    };
-    let body = serde_json::to_vec(&document).unwrap_or_default();
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
-    *answer.status_mut() =
-        StatusCode::from_u16(document.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = answer.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static(ProblemDocument::MEDIA_TYPE),
-    );
-    if matches!(
-        document.problem(),
-        Some(Problem::Overloaded | Problem::HsmUnavailable | Problem::RateLimited)
-    ) {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    answer
-}
-
-fn json<T: Serialize>(value: &T) -> Result<Answer, Failure> {
-    let body = serde_json::to_vec(value)
-        .map_err(|error| Refusal::new(Problem::Internal, error.to_string()))?;
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
-    answer.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    Ok(answer)
-}
-
-async fn json_body(request: Request<Incoming>) -> Result<Bytes, Failure> {
-    let is_json = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value == "application/json");
-    if !is_json {
-        return Err(Failure::Plain(StatusCode::UNSUPPORTED_MEDIA_TYPE));
-    }
-    body::read(request.into_body(), body::REQUEST_BYTES_MAX, BODY_TIME_MAX)
-        .await
-        .map_err(|error| match error {
-            BodyError::TooLarge { .. } => {
-                Refusal::new(Problem::TooLarge, error.to_string()).into()
-            }
-            BodyError::TooSlow { .. } => Failure::Plain(StatusCode::REQUEST_TIMEOUT),
-            BodyError::Broken(_) => Failure::Plain(StatusCode::BAD_REQUEST),
-        })
-}
-
-fn xid(path: &str, prefix: &str) -> Result<Xid, Failure> {
-    let xid = path
-        .strip_prefix(prefix)
-        .and_then(|text| text.parse::<Xid>().ok())
-        .ok_or(Failure::Plain(StatusCode::NOT_FOUND))?;
-    tracing::Span::current().record("xid", tracing::field::display(xid));
-    Ok(xid)
 }

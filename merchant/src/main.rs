@@ -1,2 +1,63 @@
-//! x
-fn main() {}
+//! The Twinseal merchant: sells, has payers sign, asks the gateway. It never sees a card.
+//!
+//! A request goes one straight way: `serve` accepts it, [`http`] decodes it, [`service`] makes the protocol's
+//! checks, [`store`] keeps what must outlive a crash, [`gateway`] is asked, and back.
+
+mod catalogue;
+mod cli;
+mod config;
+mod gateway;
+mod http;
+mod merchant;
+mod serve;
+mod service;
+mod show;
+mod store;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use crate::{
+    cli::{Cli, Command, LogFormat},
+    config::Config,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr(cli.log);
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let config = Config::read(&cli.config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Serve => serve::serve(config).await.map(|()| ExitCode::SUCCESS),
+            Command::Purchases(command) => show::run(&config, command).await,
+        }
+    })
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let registry = tracing_subscriber::registry().with(filter);
+    match format {
+        LogFormat::Text => registry
+            .with(fmt::layer().with_writer(std::io::stderr).with_target(false))
+            .init(),
+        LogFormat::Json => registry
+            .with(fmt::layer().json().with_writer(std::io::stderr))
+            .init(),
+    }
+}

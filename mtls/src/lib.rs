@@ -4,6 +4,7 @@
 //! - [`identity`]: our own certificate, with its key in software or in a token;
 //! - [`server`]: a listener that gives each request to a handler together with its [`server::Peer`];
 //! - [`client`]: an HTTP client for one server, over kept connections;
+//! - [`exchange`]: a request, its JSON body, its answer or its problem;
 //! - [`body`]: bodies within a limit; [`pem`]: certificates, CRLs and keys in files.
 //!
 //! Which certificate is good is decided by [`protocol::pki::Trust`] alone. There is no resumption:
@@ -11,6 +12,7 @@
 
 pub mod body;
 pub mod client;
+pub mod exchange;
 pub mod identity;
 pub mod pem;
 pub mod server;

@@ -3,7 +3,9 @@
 //!
 //! serde_json itself refuses invalid UTF-8, a byte order mark, unpaired surrogates and trailing
 //! text. Added here: duplicate member names at any depth, numbers other than integers within
-//! 0..2^53-1, `null`, and nesting deeper than 16.
+//! 0..2^53-1, `null`, nesting deeper than 16, and an array where an object is wanted.
+
+mod objects;
 
 use std::{borrow::Cow, fmt};
 
@@ -12,6 +14,7 @@ use serde::{
     de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor},
 };
 
+use self::objects::ObjectsOnly;
 use crate::problem::{Problem, Refusal};
 
 /// How deep arrays and objects may nest.
@@ -70,7 +73,9 @@ pub fn read_message<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
 
 fn typed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     // serde's own text may quote the input, which can be a card number: only the place is kept.
-    serde_json::from_slice(bytes).map_err(|error| {
+    // The scan saw that nothing follows the value.
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    T::deserialize(ObjectsOnly(&mut deserializer)).map_err(|error| {
         malformed(format!(
             "a member is unknown, missing or of another form, near byte {}",
             error.column()
@@ -200,12 +205,17 @@ mod tests {
     }
 
     fn problem(text: &[u8]) -> Option<Problem> {
-        read_message::<Message>(text).err().map(|refusal| refusal.problem)
+        read_message::<Message>(text)
+            .err()
+            .map(|refusal| refusal.problem)
     }
 
     #[test]
     fn a_message_is_read_whatever_its_white_space_and_order() {
-        assert_eq!(problem(b" { \"a\" : 9007199254740991 , \"version\" : 1 } "), None);
+        assert_eq!(
+            problem(b" { \"a\" : 9007199254740991 , \"version\" : 1 } "),
+            None
+        );
     }
 
     #[test]
@@ -214,7 +224,10 @@ mod tests {
             problem(br#"{"version":2,"new":[1]}"#),
             Some(Problem::UnsupportedVersion)
         );
-        assert_eq!(problem(br#"{"version":1,"new":[1]}"#), Some(Problem::Malformed));
+        assert_eq!(
+            problem(br#"{"version":1,"new":[1]}"#),
+            Some(Problem::Malformed)
+        );
         assert_eq!(problem(br#"{"version":"1"}"#), Some(Problem::Malformed));
         assert_eq!(problem(b"{}"), Some(Problem::Malformed));
     }
@@ -245,6 +258,27 @@ mod tests {
                 String::from_utf8_lossy(bad)
             );
         }
+    }
+
+    #[test]
+    fn an_array_of_an_object_s_values_is_no_object() {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Outer {
+            #[serde(rename = "inner")]
+            _inner: Inner,
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Inner {
+            #[serde(rename = "a")]
+            _a: String,
+        }
+        assert!(read::<Outer>(br#"{"inner":{"a":"x"}}"#).is_ok());
+        assert!(read::<Outer>(br#"{"inner":["x"]}"#).is_err());
+        assert!(read::<Outer>(br#"[{"a":"x"}]"#).is_err());
+        assert!(read::<Vec<Inner>>(br#"[{"a":"x"}]"#).is_ok());
+        assert!(read::<Vec<Inner>>(br#"[["x"]]"#).is_err());
     }
 
     #[test]

@@ -195,6 +195,7 @@ impl ReceivedPurchase {
         }
         Ok(VerifiedPurchase {
             order_disclosure: order_text.to_string(),
+            order,
             oid,
             pih: self.sealed.hash(),
             dual_signature,
@@ -249,6 +250,7 @@ impl OpenSession<'_> {
 pub struct VerifiedPurchase {
     dual_signature: Verified<DualSignature>,
     order_disclosure: String,
+    order: OrderInformation,
     oid: Digest,
     pih: Digest,
 }
@@ -257,6 +259,11 @@ impl VerifiedPurchase {
     /// The payer's signature.
     pub fn dual_signature(&self) -> &Verified<DualSignature> {
         &self.dual_signature
+    }
+
+    /// What was ordered.
+    pub fn order(&self) -> &OrderInformation {
+        &self.order
     }
 
     /// The OI disclosure as it came: with the signature, the merchant's evidence.

@@ -43,6 +43,9 @@ pub(crate) async fn authorize(
         now,
     )?;
 
+    let xid = requested.request().claims().xid;
+    tracing::Span::current().record("subject", tracing::field::display(xid));
+
     // The same request gets the same answer, however late.
     if let Some(answer) = earlier_answer(gateway, requested.request(), deadline).await? {
         return Ok(answer);
@@ -58,7 +61,6 @@ pub(crate) async fn authorize(
     })?;
 
     // One signed purchase is decided once; the store says so again when it commits.
-    let xid = bound.request().claims().xid;
     if gateway
         .store
         .find_by_xid(xid)

@@ -4,7 +4,7 @@ use protocol::{encoding, problem::Problem};
 
 use super::{
     draft::{Draft, Jws, Stage},
-    edit::{Edit, bytes_of_part, part, put, remove, set, whole},
+    edit::{Edit, as_array, bytes_of_part, part, put, remove, set, whole},
     vector::{Message, Topic},
 };
 
@@ -126,7 +126,12 @@ fn form(topic: &mut Topic<'_>) {
         ),
     ];
     topic.all_refused(MESSAGE, Problem::Malformed, Stage::GatewayHalf, halves);
-    let bodies: [(&str, &str, Edit); 3] = [
+    let bodies: [(&str, &str, Edit); 4] = [
+        (
+            "an authorization body that is an array",
+            "An object is read from an object; some readers take its values in a row.",
+            as_array(""),
+        ),
         (
             "an authorization body with an unknown member",
             "The body has exactly three members.",

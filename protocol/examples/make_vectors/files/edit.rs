@@ -32,6 +32,15 @@ pub fn remove(pointer: &'static str) -> Edit {
     })
 }
 
+/// Puts the values of an object's members, in their order, in the place of the object.
+pub fn as_array(pointer: &'static str) -> Edit {
+    on_json(move |json| {
+        let object = json.pointer_mut(pointer).unwrap();
+        let values = object.as_object().unwrap().values().cloned();
+        *object = Value::Array(values.collect());
+    })
+}
+
 /// Changes JSON as a value; its members keep their order.
 pub fn on_json(change: impl Fn(&mut Value) + 'static) -> Edit {
     Box::new(move |text| {

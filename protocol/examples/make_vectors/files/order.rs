@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     draft::{Draft, Stage},
-    edit::{Edit, on_json, remove, set},
+    edit::{Edit, as_array, on_json, remove, set},
     vector::{Message, Topic},
 };
 
@@ -20,7 +20,17 @@ pub fn fill(topic: &mut Topic<'_>) {
 
 /// Form of the OI disclosure: each of these is what the payer signed.
 fn disclosures(topic: &mut Topic<'_>) {
-    let cases: [(&str, &str, Edit); 15] = [
+    let cases: [(&str, &str, Edit); 17] = [
+        (
+            "OI that is an array",
+            "An object is read from an object; some readers take its values in a row.",
+            as_array("/2"),
+        ),
+        (
+            "an item that is an array",
+            "An object is read from an object; some readers take its values in a row.",
+            as_array("/2/items/0"),
+        ),
         (
             "an OI salt of 21 characters",
             "A salt has 22 to 86.",

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     draft::{Draft, Jws, Stage},
-    edit::{Edit, loosen, on_json, put, remove, set},
+    edit::{Edit, as_array, loosen, on_json, put, remove, set},
     vector::{Message, Topic},
 };
 use crate::parties::{NOW, OTHER_GATEWAY, OTHER_MERCHANT};
@@ -25,7 +25,7 @@ fn claims(topic: &mut Topic<'_>) {
         "[".repeat(16),
         "]".repeat(16)
     );
-    let cases: [(Problem, &str, &str, Edit); 13] = [
+    let cases: [(Problem, &str, &str, Edit); 15] = [
         (
             Problem::UnsupportedVersion,
             "a DS of version 2",
@@ -37,6 +37,18 @@ fn claims(topic: &mut Topic<'_>) {
             "a DS of version 0",
             "Only version 1 is known.",
             set("/version", 0),
+        ),
+        (
+            Problem::Malformed,
+            "an amount that is an array",
+            "An object is read from an object; some readers take its values in a row.",
+            as_array("/amount"),
+        ),
+        (
+            Problem::Malformed,
+            "a merchant that is an array",
+            "An object is read from an object; some readers take its values in a row.",
+            as_array("/merchant"),
         ),
         (
             Problem::Malformed,

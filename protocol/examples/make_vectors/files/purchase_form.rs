@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     draft::{Jws, Stage},
-    edit::{Edit, append, loosen, on_json, part, prepend, put, remove, set, whole},
+    edit::{Edit, append, as_array, loosen, part, prepend, put, remove, set, whole},
     vector::{Message, Topic},
 };
 
@@ -153,7 +153,7 @@ fn bodies(topic: &mut Topic<'_>) {
         (
             "a body that is an array",
             "The body is one object.",
-            on_json(|body| *body = json!([body])),
+            as_array(""),
         ),
         (
             "a body with a number for a signature",

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     draft::{Draft, Jws, Stage},
-    edit::{bytes_of_part, on_json, part, remove, set, whole},
+    edit::{as_array, bytes_of_part, on_json, part, remove, set, whole},
     vector::{Message, Topic},
 };
 use crate::parties::{OTHER_GATEWAY, OTHER_MERCHANT};
@@ -100,6 +100,12 @@ fn receipts_that_contradict_themselves(topic: &mut Topic<'_>) {
         Message::Receipt,
         Stage::Claims(Jws::Receipt),
         [
+            (
+                malformed,
+                "totals that are an array",
+                "An object is read from an object; some readers take its values in a row.",
+                as_array("/totals"),
+            ),
             (
                 malformed,
                 "approved with the code of a decline",

@@ -5,7 +5,10 @@ use serde_json::json;
 
 use super::{
     draft::Stage,
-    edit::{Edit, append, bytes_of_part, loosen, on_json, part, prepend, put, remove, set, whole},
+    edit::{
+        Edit, append, as_array, bytes_of_part, loosen, on_json, part, prepend, put, remove, set,
+        whole,
+    },
     vector::{Message, Topic},
 };
 use crate::parties::keys::Key;
@@ -24,6 +27,16 @@ fn headers(topic: &mut Topic<'_>) {
         Problem::PaymentInformationInvalid,
         Stage::JweHeader,
         [
+            (
+                "a JWE header that is an array",
+                "An object is read from an object; some readers take its values in a row.",
+                as_array(""),
+            ),
+            (
+                "epk that is an array",
+                "An object is read from an object; some readers take its values in a row.",
+                as_array("/epk"),
+            ),
             (
                 "zip in the header",
                 "Nothing is inflated.",

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     draft::{Draft, Stage},
-    edit::{put, remove, set, whole},
+    edit::{as_array, put, remove, set, whole},
     vector::{Message, Topic},
 };
 
@@ -75,6 +75,16 @@ fn contents(topic: &mut Topic<'_>) {
         Problem::PaymentInformationInvalid,
         Stage::Pi,
         [
+            (
+                "PI that is an array",
+                "An object is read from an object; some readers take its values in a row.",
+                as_array("/2"),
+            ),
+            (
+                "an instrument that is an array",
+                "An object is read from an object; some readers take its values in a row.",
+                as_array("/2/instrument"),
+            ),
             (
                 "PI of another transaction",
                 "PI names its own.",

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     draft::{Jws, Stage},
-    edit::{Edit, bytes_of_part, part, prepend, put, remove, set},
+    edit::{Edit, as_array, bytes_of_part, part, prepend, put, remove, set},
     vector::{Message, Topic},
 };
 
@@ -77,7 +77,12 @@ fn headers(topic: &mut Topic<'_>) {
     let certificate = encoding::base64(&client.certificate);
     let five = json!(vec![certificate; 5]);
     let loose = json!([encoding::base64url(&client.certificate)]);
-    let cases: [(&str, &str, Edit); 18] = [
+    let cases: [(&str, &str, Edit); 19] = [
+        (
+            "a header that is an array",
+            "An object is read from an object; some readers take its values in a row.",
+            as_array(""),
+        ),
         (
             "jwk in the header",
             "A key that a message brings proves nothing.",

@@ -1,0 +1,181 @@
+//! The gateway as the merchant sees it: its live encryption certificate, and what it decides.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use hyper::{HeaderMap, body::Bytes};
+use mtls::{
+    SharedTrust,
+    client::{ClientConfigError, HttpClient, Limits, Server},
+    identity::Identity,
+};
+use protocol::{
+    authorization::{AuthorizationBody, AuthorizationResponse},
+    encoding,
+    identifiers::Digest,
+    inquiry::Certificates,
+    json,
+    names::{GatewayName, Role},
+    pki::Usage,
+    problem::{Problem, ProblemDocument, Refusal},
+};
+use rustls_pki_types::CertificateDer;
+
+/// How long a fetched certificate is offered without looking again; a replaced key stays live for
+/// longer than that.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// The way to one gateway.
+pub(crate) struct GatewayLink {
+    name: GatewayName,
+    client: HttpClient,
+    trust: SharedTrust,
+    encryption: Mutex<Option<(Instant, OfferedCertificate)>>,
+}
+
+/// An encryption certificate of the gateway that was verified.
+#[derive(Clone)]
+pub(crate) struct OfferedCertificate {
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) thumbprint: Digest,
+}
+
+/// What asking came to.
+pub(crate) enum Asked {
+    /// The gateway answered with a receipt, not verified yet.
+    Receipt(String),
+    /// It refused before deciding, and will not decide otherwise.
+    Refused(Problem),
+    /// Nobody knows: ask again with the same bytes.
+    Unknown(String),
+}
+
+impl GatewayLink {
+    pub(crate) fn new(
+        name: GatewayName,
+        url: String,
+        identity: Identity,
+        trust: SharedTrust,
+    ) -> Result<Self, ClientConfigError> {
+        let server = Server {
+            url,
+            role: Role::Gateway,
+            name: Some(name.party().clone()),
+            trust: SharedTrust::clone(&trust),
+            identity: Some(identity),
+        };
+        let limits = Limits {
+            request: Duration::from_secs(10),
+            ..Limits::default()
+        };
+        Ok(Self {
+            name,
+            client: HttpClient::new(server, limits)?,
+            trust,
+            encryption: Mutex::new(None),
+        })
+    }
+
+    pub(crate) fn name(&self) -> &GatewayName {
+        &self.name
+    }
+
+    /// The certificate that PI is to be sealed to now.
+    ///
+    /// # Errors
+    /// `overloaded`, when the gateway can't be asked or offers none that is good: try later.
+    pub(crate) async fn encryption_certificate(&self) -> Result<OfferedCertificate, Refusal> {
+        if let Some((fetched, certificate)) = &*self.encryption()
+            && fetched.elapsed() < FRESH
+        {
+            return Ok(certificate.clone());
+        }
+        let certificate = self.fetch().await.map_err(|why| {
+            Refusal::new(
+                Problem::Overloaded,
+                format!("no encryption certificate of the gateway: {why}"),
+            )
+        })?;
+        *self.encryption() = Some((Instant::now(), certificate.clone()));
+        Ok(certificate)
+    }
+
+    async fn fetch(&self) -> Result<OfferedCertificate, String> {
+        let answer = self
+            .client
+            .get("/v1/certificates", HeaderMap::new())
+            .await
+            .map_err(|error| error.to_string())?;
+        if answer.status != 200 {
+            return Err(format!("it answered {}", answer.status));
+        }
+        let offered: Certificates =
+            json::read_message(&answer.body).map_err(|refusal| refusal.to_string())?;
+        let chain = offered
+            .encryption
+            .first()
+            .ok_or("it offers none")?
+            .iter()
+            .map(|text| encoding::base64_decode(text).map(CertificateDer::from))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| error.to_string())?;
+        let certificate = self
+            .trust
+            .load()
+            .verify(&chain, Role::Gateway, Usage::Encryption, mtls::now())
+            .map_err(|refusal| refusal.to_string())?;
+        if certificate.name() != self.name.party() {
+            return Err(format!("it offers {}'s", certificate.name()));
+        }
+        Ok(OfferedCertificate {
+            chain,
+            thumbprint: certificate.thumbprint(),
+        })
+    }
+
+    /// Sends an authorization request; the same one may be sent any number of times.
+    pub(crate) async fn authorize(&self, body: &AuthorizationBody) -> Asked {
+        let Ok(bytes) = serde_json::to_vec(body) else {
+            return Asked::Unknown("the request can't be written".to_owned());
+        };
+        let answer = match self
+            .client
+            .post_json("/v1/authorizations", Bytes::from(bytes), HeaderMap::new())
+            .await
+        {
+            Ok(answer) => answer,
+            Err(error) => return Asked::Unknown(error.to_string()),
+        };
+        if answer.status == 200 {
+            return match json::read::<AuthorizationResponse>(&answer.body) {
+                Ok(response) => Asked::Receipt(response.receipt),
+                Err(refusal) => Asked::Unknown(format!("its answer: {refusal}")),
+            };
+        }
+        let problem = serde_json::from_slice::<ProblemDocument>(&answer.body)
+            .ok()
+            .and_then(|document| document.problem());
+        match problem {
+            Some(problem) if is_final(problem) => Asked::Refused(problem),
+            Some(problem) => Asked::Unknown(format!("it says {problem}")),
+            None => Asked::Unknown(format!("it answered {}", answer.status)),
+        }
+    }
+
+    fn encryption(
+        &self,
+    ) -> std::sync::MutexGuard<'_, Option<(Instant, OfferedCertificate)>> {
+        // A whole value is put in at once.
+        self.encryption
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a problem says that this request was not decided and never will be. An internal error of the
+/// gateway says nothing of the kind.
+fn is_final(problem: Problem) -> bool {
+    problem.retry() != protocol::problem::Retry::SameRequest && problem != Problem::Internal
+}

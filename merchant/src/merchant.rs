@@ -1,0 +1,90 @@
+//! The running merchant: what every operation works with.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use mtls::SharedTrust;
+use protocol::{
+    authorization::Capture,
+    identifiers::{Digest, Xid},
+    names::MerchantName,
+    pki::Trust,
+    problem::{Problem, Refusal},
+    signing::SoftwareKey,
+    time::{Skew, Timestamp},
+};
+
+use crate::{catalogue::Catalogue, gateway::GatewayLink, store::Store};
+
+/// Keys, trust, shop and records of one merchant.
+pub(crate) struct Merchant {
+    pub(crate) name: MerchantName,
+    pub(crate) display_name: String,
+    pub(crate) signing: SoftwareKey,
+    /// SHA-256 of the signing certificate.
+    pub(crate) signing_x5t: Digest,
+    pub(crate) trust: SharedTrust,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) capture: Capture,
+    pub(crate) session_seconds: u64,
+    pub(crate) gateway: GatewayLink,
+    pub(crate) store: Store,
+    pub(crate) skew: Skew,
+    /// The purchases that the gateway is being asked about at this moment.
+    pub(crate) asking: Asking,
+}
+
+impl Merchant {
+    /// Local time.
+    pub(crate) fn now(&self) -> Timestamp {
+        mtls::now()
+    }
+
+    /// The trust in force at this moment.
+    pub(crate) fn trust(&self) -> Arc<Trust> {
+        self.trust.load_full()
+    }
+}
+
+/// Who is asking the gateway about what: one at a time for each purchase.
+#[derive(Default)]
+pub(crate) struct Asking(Mutex<HashSet<Xid>>);
+
+/// The right to ask about one purchase; given back when dropped.
+pub(crate) struct AskingPermit<'a> {
+    asking: &'a Asking,
+    xid: Xid,
+}
+
+impl Asking {
+    /// The right to ask, unless somebody has it.
+    pub(crate) fn begin(&self, xid: Xid) -> Option<AskingPermit<'_>> {
+        let is_first = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(xid);
+        is_first.then_some(AskingPermit { asking: self, xid })
+    }
+}
+
+impl Drop for AskingPermit<'_> {
+    fn drop(&mut self) {
+        self.asking
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.xid);
+    }
+}
+
+/// What a payer is told when a record can't be kept or read.
+pub(crate) fn store_refusal(error: crate::store::StoreError) -> Refusal {
+    Refusal::new(Problem::StoreUnavailable, error.to_string())
+}
+
+pub(crate) fn no_randomness(error: protocol::identifiers::NoRandomness) -> Refusal {
+    Refusal::new(Problem::Internal, error.to_string())
+}

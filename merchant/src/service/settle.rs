@@ -1,0 +1,138 @@
+//! Messages 4 and 5: asks the gateway with the stored bytes until there is an outcome, now or after a
+//! restart.
+
+use std::{sync::Arc, time::Duration};
+
+use protocol::{
+    authorization::AuthorizationBody,
+    identifiers::{Digest, Xid},
+    json::Version,
+    jws::{Received, Verified},
+    problem::{Problem, Refusal},
+    purchase::{PurchaseAnswer, PurchaseResponse},
+    receipt::Receipt,
+};
+
+use crate::{
+    gateway::Asked,
+    merchant::{Merchant, store_refusal},
+    store::{PurchaseRecord, PurchaseState},
+};
+
+/// Between two rounds of asking about what is open: it doubles while the gateway gives no outcome.
+const ROUND_MIN: Duration = Duration::from_secs(1);
+const ROUND_MAX: Duration = Duration::from_secs(60);
+
+/// Asks once, and keeps the outcome if there is one.
+pub(crate) async fn settle(merchant: &Merchant, xid: Xid) {
+    let Some(_permit) = merchant.asking.begin(xid) else {
+        return;
+    };
+    if let Err(refusal) = ask(merchant, xid).await {
+        tracing::warn!(%xid, problem = refusal.problem.name(), detail = %refusal.detail, "no outcome yet");
+    }
+}
+
+/// Asks about everything that is open, round after round, for as long as the merchant runs.
+pub(crate) async fn settle_what_is_open(merchant: Arc<Merchant>) {
+    let mut pause = ROUND_MIN;
+    loop {
+        let open = merchant.store.pending().await.unwrap_or_default();
+        for xid in &open {
+            settle(&merchant, *xid).await;
+        }
+        let still_open = merchant.store.pending().await.unwrap_or_default();
+        pause = if still_open.is_empty() {
+            ROUND_MIN
+        } else {
+            (pause * 2).min(ROUND_MAX)
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn ask(merchant: &Merchant, xid: Xid) -> Result<(), Refusal> {
+    let Some(purchase) = merchant.store.purchase(xid).await.map_err(store_refusal)? else {
+        return Err(Refusal::new(Problem::Internal, "the purchase is gone"));
+    };
+    let (PurchaseState::Pending, Some(payment_information)) =
+        (&purchase.state, &purchase.payment_information)
+    else {
+        return Ok(());
+    };
+    let body = AuthorizationBody {
+        authorization_request: purchase.authorization_request.clone(),
+        dual_signature: format!("{}~", purchase.dual_signature),
+        payment_information: payment_information.clone(),
+    };
+    match merchant.gateway.authorize(&body).await {
+        Asked::Receipt(receipt) => {
+            let verified = verify_receipt(merchant, &purchase, &receipt)?;
+            keep(merchant, &purchase, receipt, &verified).await
+        }
+        Asked::Refused(problem) => {
+            tracing::warn!(%xid, problem = problem.name(), "the gateway refused");
+            merchant
+                .store
+                .fail(xid, problem)
+                .await
+                .map_err(store_refusal)
+        }
+        Asked::Unknown(why) => Err(Refusal::new(Problem::OutcomeUnknown, why)),
+    }
+}
+
+/// Whether a receipt is the configured gateway's, and about this purchase and this request.
+fn verify_receipt(
+    merchant: &Merchant,
+    purchase: &PurchaseRecord,
+    receipt: &str,
+) -> Result<Verified<Receipt>, Refusal> {
+    let receipt = Received::<Receipt>::read(receipt)?.verify(&merchant.trust(), merchant.now())?;
+    let claims = receipt.claims();
+    let is_about_it = &claims.gateway == merchant.gateway.name()
+        && claims.merchant == merchant.name
+        && claims.client == purchase.client_x5t
+        && (claims.xid, claims.sid) == (purchase.xid, purchase.sid)
+        && (claims.nc, claims.nm) == (purchase.nc, purchase.nm)
+        && claims.dsh == purchase.dsh
+        && claims.reqh == Digest::of(purchase.authorization_request.as_bytes())
+        && claims.amount == purchase.amount;
+    if is_about_it {
+        Ok(receipt)
+    } else {
+        Err(Refusal::new(
+            Problem::OutcomeUnknown,
+            "the receipt is about something else",
+        ))
+    }
+}
+
+/// Signs message 6 over the receipt, and keeps both for ever.
+async fn keep(
+    merchant: &Merchant,
+    purchase: &PurchaseRecord,
+    receipt: String,
+    verified: &Verified<Receipt>,
+) -> Result<(), Refusal> {
+    let decision = verified.claims().decision;
+    let answer = PurchaseAnswer {
+        version: Version,
+        xid: purchase.xid,
+        sid: purchase.sid,
+        nc: purchase.nc,
+        order: purchase.order,
+        status: decision,
+        receipt: verified.hash(),
+    };
+    let response = PurchaseResponse {
+        purchase_response: merchant.signing.sign(&answer)?,
+        receipt,
+    };
+    tracing::info!(xid = %purchase.xid, code = verified.claims().code, "settled");
+    merchant
+        .store
+        .decide(purchase.xid, decision, response)
+        .await
+        .map_err(store_refusal)
+}

@@ -1,0 +1,166 @@
+//! JSON over HTTP, as all our services speak it: a request's id and span, its body, its answer or its
+//! problem (RFC 9457).
+
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    header::{self, HeaderValue},
+};
+use protocol::{
+    identifiers::Jti,
+    problem::{Problem, ProblemDocument, Refusal, Retry},
+};
+use serde::Serialize;
+use tracing::Instrument as _;
+
+use crate::{
+    body::{self, BodyError},
+    server::Peer,
+};
+
+/// How long a body may take to arrive.
+const BODY_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// What a handler gives. A refused request's carries its [`Problem`] among its extensions.
+pub type Answer = Response<Full<Bytes>>;
+
+/// Why a request got no answer of its own.
+#[derive(Debug)]
+pub enum Failure {
+    /// The message or its sender was refused.
+    Refused(Refusal),
+    /// HTTP alone says what is wrong.
+    Plain(StatusCode),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Has a request answered within a span that has its id, its peer, and room for its subject; what
+/// failed is logged whole and told by its name.
+pub async fn respond(
+    listener: &'static str,
+    peer: &Peer,
+    request: Request<Incoming>,
+    route: impl AsyncFnOnce(Request<Incoming>) -> Result<Answer, Failure>,
+) -> Answer {
+    let request_id = Jti::random().map_or_else(|_| "none".to_owned(), |id| id.to_string());
+    let span = tracing::info_span!(
+        "request",
+        listener,
+        request_id,
+        peer = %peer.address,
+        party = peer.certificate.as_ref().map(|certificate| certificate.name().as_str()),
+        method = %request.method(),
+        path = request.uri().path(),
+        subject = tracing::field::Empty,
+    );
+    async {
+        let answer = route(request)
+            .await
+            .unwrap_or_else(|failure| failed(failure, &request_id));
+        tracing::debug!(status = answer.status().as_u16(), "answered");
+        answer
+    }
+    .instrument(span)
+    .await
+}
+
+/// Notes in the request's span what it is about.
+pub fn note_subject(subject: impl std::fmt::Display) {
+    tracing::Span::current().record("subject", tracing::field::display(subject));
+}
+
+fn failed(failure: Failure, request_id: &str) -> Answer {
+    let (document, problem) = match failure {
+        Failure::Plain(status) => (ProblemDocument::plain(status.as_u16(), request_id), None),
+        Failure::Refused(refusal) => {
+            let problem = refusal.problem;
+            if problem.status() >= 500 {
+                tracing::warn!(problem = problem.name(), detail = %refusal.detail, "failed");
+            } else {
+                tracing::info!(problem = problem.name(), detail = %refusal.detail, "refused");
+            }
+            (ProblemDocument::new(problem, request_id), Some(problem))
+        }
+    };
+    let status =
+        StatusCode::from_u16(document.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = serde_json::to_vec(&document).unwrap_or_default();
+    let mut answer = with_type(status, ProblemDocument::MEDIA_TYPE, body);
+    if let Some(problem) = problem {
+        if asks_to_wait(problem) {
+            answer
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        answer.extensions_mut().insert(problem);
+    }
+    answer
+}
+
+fn asks_to_wait(problem: Problem) -> bool {
+    problem.retry() == Retry::SameRequest && problem != Problem::InProgress
+}
+
+/// An answer with a JSON body.
+///
+/// # Errors
+/// `internal`, when the value can't be written.
+pub fn json<T: Serialize>(status: StatusCode, value: &T) -> Result<Answer, Failure> {
+    let body = serde_json::to_vec(value)
+        .map_err(|error| Refusal::new(Problem::Internal, error.to_string()))?;
+    Ok(with_type(status, "application/json", body))
+}
+
+/// An answer of some media type.
+pub fn with_type(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    answer
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    answer
+}
+
+/// Reads a request's JSON body.
+///
+/// # Errors
+/// 415 for another type, `too-large`, 408 when it does not arrive, 400 when it breaks off.
+pub async fn json_body(request: Request<Incoming>) -> Result<Bytes, Failure> {
+    let is_json = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value == "application/json");
+    if !is_json {
+        return Err(Failure::Plain(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+    }
+    body::read(request.into_body(), body::REQUEST_BYTES_MAX, BODY_TIME_MAX)
+        .await
+        .map_err(|error| match error {
+            BodyError::TooLarge { .. } => Refusal::new(Problem::TooLarge, error.to_string()).into(),
+            BodyError::TooSlow { .. } => Failure::Plain(StatusCode::REQUEST_TIMEOUT),
+            BodyError::Broken(_) => Failure::Plain(StatusCode::BAD_REQUEST),
+        })
+}
+
+/// Reads what follows a prefix in a path.
+///
+/// # Errors
+/// 404 when it is not of that form.
+pub fn path_part<T: std::str::FromStr>(path: &str, prefix: &str) -> Result<T, Failure> {
+    path.strip_prefix(prefix)
+        .and_then(|text| text.parse().ok())
+        .ok_or(Failure::Plain(StatusCode::NOT_FOUND))
+}
+
+/// A header field's text.
+pub fn header_text<'a>(request: &'a Request<Incoming>, name: &str) -> Option<&'a str> {
+    request.headers().get(name)?.to_str().ok()
+}
