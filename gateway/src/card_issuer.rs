@@ -188,8 +188,14 @@ mod tests {
     fn each_code_has_its_reason() {
         assert_eq!(decided(|_| {}, 900), Code::Approved);
         assert_eq!(decided(|_| {}, 901), Code::AmountLimit);
-        assert_eq!(decided(|it| it.available = 899, 900), Code::InsufficientFunds);
-        assert_eq!(decided(|it| it.status = Status::Blocked, 1), Code::Restricted);
+        assert_eq!(
+            decided(|it| it.available = 899, 900),
+            Code::InsufficientFunds
+        );
+        assert_eq!(
+            decided(|it| it.status = Status::Blocked, 1),
+            Code::Restricted
+        );
         assert_eq!(
             decided(|it| it.account_status = Status::Blocked, 1),
             Code::Restricted

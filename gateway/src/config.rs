@@ -189,12 +189,12 @@ mod tests {
 
     #[test]
     fn an_unknown_member_is_refused_by_name() {
-        let text = std::fs::read_to_string(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/gateway.sample.toml"
-        ))
-        .unwrap();
-        let error = toml::from_str::<Config>(&format!("colour = 1\n{text}")).err().unwrap();
+        let text =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/gateway.sample.toml"))
+                .unwrap();
+        let error = toml::from_str::<Config>(&format!("colour = 1\n{text}"))
+            .err()
+            .unwrap();
         assert!(error.to_string().contains("colour"), "{error}");
     }
 }

@@ -65,7 +65,11 @@ async fn merchants_route(
             let receipts = service::authorizations(gateway, permit, xid, deadline).await?;
             json(StatusCode::OK, &receipts)
         }
-        (_, path) => Err(no_route(path, &[AUTHORIZATIONS, CERTIFICATES], AUTHORIZATION)),
+        (_, path) => Err(no_route(
+            path,
+            &[AUTHORIZATIONS, CERTIFICATES],
+            AUTHORIZATION,
+        )),
     }
 }
 

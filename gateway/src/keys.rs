@@ -78,8 +78,7 @@ impl GatewayKeys {
         };
         let tls_certificate = certified(&config.certificates.tls, Usage::TlsServer)?;
         let signing_certificate = certified(&config.certificates.signing, Usage::MessageSigning)?;
-        let encryption_certificate =
-            certified(&config.certificates.encryption, Usage::Encryption)?;
+        let encryption_certificate = certified(&config.certificates.encryption, Usage::Encryption)?;
         let public = |certified: &Certified| *certified.certificate.public_key();
         Ok(Self {
             tls: token.signing_key(&config.keys.tls, public(&tls_certificate))?,

@@ -5,7 +5,10 @@ use std::error::Error;
 use serde::Serialize;
 
 /// Prints a line.
-#[expect(clippy::print_stdout, reason = "a command line program prints its results")]
+#[expect(
+    clippy::print_stdout,
+    reason = "a command line program prints its results"
+)]
 pub(crate) fn print(line: &str) {
     println!("{line}");
 }

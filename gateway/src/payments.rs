@@ -58,7 +58,11 @@ fn show(decision: &DecisionRecord) {
         "decision",
         format!(
             "{} ({} {})",
-            if decision.authorization.is_some() { "approved" } else { "declined" },
+            if decision.authorization.is_some() {
+                "approved"
+            } else {
+                "declined"
+            },
             decision.code.digits(),
             decision.code.reason()
         ),
@@ -78,7 +82,16 @@ fn show(decision: &DecisionRecord) {
         "payment info",
         "a ciphertext under the token's data key".to_owned(),
     );
-    line("order, cart", "not here: only a salted digest came".to_owned());
-    line("payer signed", format!("{} (h of the dual signature)", decision.dsh));
-    line("merchant asked", format!("{} (h of its request)", decision.reqh));
+    line(
+        "order, cart",
+        "not here: only a salted digest came".to_owned(),
+    );
+    line(
+        "payer signed",
+        format!("{} (h of the dual signature)", decision.dsh),
+    );
+    line(
+        "merchant asked",
+        format!("{} (h of its request)", decision.reqh),
+    );
 }

@@ -79,9 +79,8 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     {
         let gateway = Arc::clone(&gateway);
         let upkeep = prometheus.clone();
-        let handler = move |_, request| {
-            admin::answer(Arc::clone(&gateway), prometheus.clone(), request)
-        };
+        let handler =
+            move |_, request| admin::answer(Arc::clone(&gateway), prometheus.clone(), request);
         listeners.spawn(operators.serve(handler, wait(stopped.clone())));
         // The exporter keeps every sample until it is asked or told to fold them.
         tokio::spawn(async move {

@@ -13,7 +13,12 @@ use clap::{Parser, Subcommand, ValueEnum};
 )]
 pub(crate) struct Cli {
     /// The configuration file; merchant.sample.toml explains every member.
-    #[arg(long, value_name = "FILE", default_value = "merchant.toml", global = true)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "merchant.toml",
+        global = true
+    )]
     pub(crate) config: PathBuf,
     /// How the log on standard error is written. RUST_LOG says how much of it.
     #[arg(long, value_enum, default_value = "text", global = true)]

@@ -164,9 +164,7 @@ impl GatewayLink {
         }
     }
 
-    fn encryption(
-        &self,
-    ) -> std::sync::MutexGuard<'_, Option<(Instant, OfferedCertificate)>> {
+    fn encryption(&self) -> std::sync::MutexGuard<'_, Option<(Instant, OfferedCertificate)>> {
         // A whole value is put in at once.
         self.encryption
             .lock()

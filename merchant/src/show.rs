@@ -30,7 +30,10 @@ async fn list(store: &Store, as_json: bool) -> Result<ExitCode, Box<dyn Error>> 
         print(&serde_json::to_string_pretty(&all)?);
         return Ok(ExitCode::SUCCESS);
     }
-    print(&format!("{:<23} {:<10} {:>16}  ORDER", "TRANSACTION", "STATE", "AMOUNT"));
+    print(&format!(
+        "{:<23} {:<10} {:>16}  ORDER",
+        "TRANSACTION", "STATE", "AMOUNT"
+    ));
     for purchase in &purchases {
         print(&format!(
             "{:<23} {:<10} {:>16}  {}",
@@ -128,7 +131,10 @@ fn state(state: &PurchaseState) -> &'static str {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "a command line program prints its results")]
+#[expect(
+    clippy::print_stdout,
+    reason = "a command line program prints its results"
+)]
 fn print(line: &str) {
     println!("{line}");
 }

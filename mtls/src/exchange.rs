@@ -90,8 +90,7 @@ fn failed(failure: Failure, request_id: &str) -> Answer {
             (ProblemDocument::new(problem, request_id), Some(problem))
         }
     };
-    let status =
-        StatusCode::from_u16(document.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status = StatusCode::from_u16(document.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = serde_json::to_vec(&document).unwrap_or_default();
     let mut answer = with_type(status, ProblemDocument::MEDIA_TYPE, body);
     if let Some(problem) = problem {

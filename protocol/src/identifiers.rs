@@ -138,7 +138,15 @@ fixed_bytes!(
     Coordinate,
     32
 );
-random_bytes!(Xid, Sid, Jti, OrderId, AuthorizationId, ClientNonce, MerchantNonce);
+random_bytes!(
+    Xid,
+    Sid,
+    Jti,
+    OrderId,
+    AuthorizationId,
+    ClientNonce,
+    MerchantNonce
+);
 
 impl Digest {
     /// `h(x)`: SHA-256 over the bytes as they are.

@@ -39,7 +39,9 @@ impl fmt::Display for Role {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAName {
     /// Not of the form `urn:twinseal:<role>:<id>`.
-    #[error("not urn:twinseal:<client|merchant|gateway>:<id> with an id of [a-z0-9][a-z0-9-]{{0,62}}")]
+    #[error(
+        "not urn:twinseal:<client|merchant|gateway>:<id> with an id of [a-z0-9][a-z0-9-]{{0,62}}"
+    )]
     Form,
     /// A party's name, but of another role.
     #[error("the name of a {found} where a {wanted}'s is wanted")]

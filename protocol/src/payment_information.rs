@@ -254,8 +254,12 @@ mod tests {
 
     #[test]
     fn an_instrument_is_a_card_or_an_account_with_exactly_its_members() {
-        assert!(reads(r#"{"type":"card","pan":"4111111111111111","expiry":"2031-12"}"#));
-        assert!(reads(r#"{"type":"account","account":"DE02120300000000202051"}"#));
+        assert!(reads(
+            r#"{"type":"card","pan":"4111111111111111","expiry":"2031-12"}"#
+        ));
+        assert!(reads(
+            r#"{"type":"account","account":"DE02120300000000202051"}"#
+        ));
         for bad in [
             r#"{"type":"card","pan":"4111111111111111"}"#,
             r#"{"type":"card","pan":"41111111111","expiry":"2031-12"}"#,

@@ -188,9 +188,8 @@ impl Message for Receipt {
     }
 
     fn check_members(&self) -> Result<(), Refusal> {
-        let is_whole = Code::from_digits(&self.code).is_some_and(|code| {
-            code.reason() == self.reason && code.decision() == self.decision
-        });
+        let is_whole = Code::from_digits(&self.code)
+            .is_some_and(|code| code.reason() == self.reason && code.decision() == self.decision);
         let is_approved = self.decision == Decision::Approved;
         if is_whole
             && self.authorization.is_some() == is_approved

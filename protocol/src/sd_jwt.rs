@@ -47,7 +47,8 @@ impl<T: DisclosedClaim> Disclosure<T> {
     /// # Errors
     /// `internal`, when the system gives no random bytes.
     pub fn new(value: T) -> Result<Self, Refusal> {
-        let salt = random_salt().map_err(|error| Refusal::new(Problem::Internal, error.to_string()))?;
+        let salt =
+            random_salt().map_err(|error| Refusal::new(Problem::Internal, error.to_string()))?;
         let json = serde_json::to_vec(&(salt.as_str(), T::NAME, &value))
             .map(Zeroizing::new)
             .map_err(|error| Refusal::new(Problem::Internal, error.to_string()))?;
@@ -201,7 +202,10 @@ mod tests {
         let one = Disclosure::new(Note("x".into())).unwrap();
         let other = Disclosure::new(Note("x".into())).unwrap();
         assert_ne!(one.digest(), other.digest());
-        assert_eq!(Disclosure::<Note>::read(one.text()).unwrap().value(), one.value());
+        assert_eq!(
+            Disclosure::<Note>::read(one.text()).unwrap().value(),
+            one.value()
+        );
     }
 
     #[test]

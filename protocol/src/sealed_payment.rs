@@ -98,7 +98,12 @@ impl SealedPayment {
             |part| encoding::base64url_decode(part).map_err(|_| invalid("a part is not base64url"));
         let header: Header =
             json::read(&decode(header_text)?).map_err(|_| invalid("the header's members"))?;
-        if (header.alg.as_str(), header.enc.as_str(), header.typ.as_str()) != (ALG, ENC, TYP) {
+        if (
+            header.alg.as_str(),
+            header.enc.as_str(),
+            header.typ.as_str(),
+        ) != (ALG, ENC, TYP)
+        {
             return Err(invalid("alg, enc or typ"));
         }
         if (header.epk.kty.as_str(), header.epk.crv.as_str()) != ("EC", "P-256") {

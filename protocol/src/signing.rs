@@ -33,10 +33,7 @@ impl SoftwareKey {
     ///
     /// # Errors
     /// When the key has another form, or there is no certificate.
-    pub fn from_pkcs8(
-        der: &[u8],
-        chain: Vec<CertificateDer<'static>>,
-    ) -> Result<Self, NotTheKey> {
+    pub fn from_pkcs8(der: &[u8], chain: Vec<CertificateDer<'static>>) -> Result<Self, NotTheKey> {
         if chain.is_empty() {
             return Err(NotTheKey::NoCertificate);
         }

@@ -107,7 +107,8 @@ impl Parties {
     /// A payer and a merchant by the directories that hold them.
     pub fn with(place: &Place, client: &str, merchant: &str) -> Self {
         let signing = |directory: &str| {
-            let chain = pem::certificates(&place.path(&format!("{directory}/signing.pem"))).unwrap();
+            let chain =
+                pem::certificates(&place.path(&format!("{directory}/signing.pem"))).unwrap();
             let key = pem::private_key(&place.path(&format!("{directory}/signing.key"))).unwrap();
             SoftwareKey::from_pkcs8(key.secret_pkcs8_der(), chain).unwrap()
         };
@@ -275,7 +276,10 @@ impl Parties {
             .unwrap()
             .verify(&self.trust.load(), mtls::now())
             .unwrap();
-        purchase.payers_view().check_receipt(receipt.claims()).unwrap();
+        purchase
+            .payers_view()
+            .check_receipt(receipt.claims())
+            .unwrap();
         receipt
     }
 }

@@ -31,7 +31,12 @@ impl Place {
         place.edit("merchant/merchant.toml", |config| {
             config.insert("listen".into(), "127.0.0.1:0".into());
         });
-        place.gateway_cli(&["accounts", "add", "--from", &place.text("gateway/accounts.toml")]);
+        place.gateway_cli(&[
+            "accounts",
+            "add",
+            "--from",
+            &place.text("gateway/accounts.toml"),
+        ]);
         place
     }
 
@@ -79,6 +84,38 @@ impl Place {
                 .args(arguments)
                 .envs(self.token_environment()),
         )
+    }
+
+    /// Adds an account of the provisioned client with one card, as an operator would.
+    pub fn add_account(&self, label: &str, pan: &str, expiry: &str, members: &str) {
+        let client = self.configured("client/client.toml", "", "name");
+        let path = self.path(&format!("gateway/{label}.toml"));
+        let text = format!(
+            "[[account]]\nlabel = \"{label}\"\nclient = \"{client}\"\n\
+             certificate = \"../client/signing.pem\"\ncurrency = \"EUR\"\n{members}\n\
+             [[account.instrument]]\ntype = \"card\"\npan = \"{pan}\"\n\
+             expiry = \"{expiry}\"\nstatus = \"active\"\n"
+        );
+        fs::write(&path, text).unwrap();
+        self.gateway_cli(&["accounts", "add", "--from", path.to_str().unwrap()]);
+        fs::remove_file(&path).unwrap();
+    }
+
+    /// The accounts as an operator sees them.
+    pub fn accounts(&self) -> serde_json::Value {
+        let output = self.gateway_cli(&["accounts", "list", "--json"]);
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// What is held of an account, in minor units.
+    pub fn held(&self, label: &str) -> u64 {
+        self.accounts()
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|account| account["label"] == label)
+            .and_then(|account| account["held"].as_u64())
+            .unwrap()
     }
 
     /// Starts the gateway, and tells client and merchant where it is.

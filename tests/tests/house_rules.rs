@@ -19,7 +19,13 @@ fn workspace() -> PathBuf {
 /// The dependencies of each package, development ones left out.
 fn dependencies() -> BTreeMap<String, Vec<String>> {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+        ])
         .current_dir(workspace())
         .output()
         .unwrap();
@@ -104,7 +110,10 @@ fn a_boundary_has_one_crate() {
         ("cryptoki", vec!["twinseal-hsm"]),
         ("rustls", vec!["twinseal-mtls"]),
         ("tokio-rustls", vec!["twinseal-mtls"]),
-        ("rusqlite", vec!["twinseal-gateway", "twinseal-merchant", "twinseal-tests"]),
+        (
+            "rusqlite",
+            vec!["twinseal-gateway", "twinseal-merchant", "twinseal-tests"],
+        ),
     ];
     let never_in_protocol = ["tokio", "hyper", "cryptoki", "tracing", "rusqlite"];
     for (package, found) in dependencies() {
@@ -133,7 +142,10 @@ fn transport_knows_nothing_of_payments() {
             continue;
         }
         let text = fs::read_to_string(&path).unwrap();
-        for (_, rest) in text.match_indices("protocol::").map(|(at, found)| (at, &text[at + found.len()..])) {
+        for (_, rest) in text
+            .match_indices("protocol::")
+            .map(|(at, found)| (at, &text[at + found.len()..]))
+        {
             let module: String = rest
                 .chars()
                 .take_while(|character| character.is_alphanumeric() || *character == '_')
@@ -149,7 +161,9 @@ fn transport_knows_nothing_of_payments() {
 
 #[test]
 fn files_are_short_and_named_for_what_they_hold() {
-    let nameless = ["utils", "util", "helpers", "helper", "common", "misc", "types"];
+    let nameless = [
+        "utils", "util", "helpers", "helper", "common", "misc", "types",
+    ];
     for path in files(".rs") {
         let stem = path.file_stem().unwrap().to_str().unwrap();
         assert!(

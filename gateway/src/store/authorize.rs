@@ -82,7 +82,10 @@ fn found_instrument(row: &Row<'_>) -> rusqlite::Result<FoundInstrument> {
     let status = |column: &str| {
         Status::from_word(&row.get::<_, String>(column)?).ok_or_else(|| strange(column))
     };
-    let velocity = match (row.get("velocity_count")?, row.get::<_, Option<i64>>("velocity_seconds")?) {
+    let velocity = match (
+        row.get("velocity_count")?,
+        row.get::<_, Option<i64>>("velocity_seconds")?,
+    ) {
         (Some(count), Some(seconds)) => Some(Velocity {
             count,
             seconds: seconds.unsigned_abs(),
@@ -119,7 +122,11 @@ fn found_instrument(row: &Row<'_>) -> rusqlite::Result<FoundInstrument> {
 /// What the receipt will say.
 fn record(command: &Authorize, code: Code) -> DecisionRecord {
     let is_approved = code.decision() == Decision::Approved;
-    let authorized = if is_approved { command.amount.value() } else { 0 };
+    let authorized = if is_approved {
+        command.amount.value()
+    } else {
+        0
+    };
     DecisionRecord {
         receipt_jti: command.receipt_jti,
         iat: command.now,
@@ -210,7 +217,14 @@ fn hold(
     account: &FoundInstrument,
 ) -> rusqlite::Result<()> {
     let (xid, amount, now) = (Some(command.xid), command.amount.value(), command.now);
-    ledger::transfer(connection, xid, account.available, account.held, amount, now)?;
+    ledger::transfer(
+        connection,
+        xid,
+        account.available,
+        account.held,
+        amount,
+        now,
+    )?;
     if command.capture == Capture::Now {
         let merchant = ledger::book(
             connection,
@@ -227,7 +241,9 @@ fn hold(
             1
         };
         connection
-            .prepare_cached("UPDATE account SET window_start = ?2, window_count = ?3 WHERE id = ?1")?
+            .prepare_cached(
+                "UPDATE account SET window_start = ?2, window_count = ?3 WHERE id = ?1",
+            )?
             .execute((account.account, signed(start.0)?, count))?;
     }
     Ok(())

@@ -218,7 +218,8 @@ impl Store {
     /// # Errors
     /// When the store can't be read.
     pub(crate) fn find_by_xid(&self, xid: Xid) -> Result<Option<DecisionRecord>, StoreError> {
-        self.readers.read(|connection| rows::by_xid(connection, xid))
+        self.readers
+            .read(|connection| rows::by_xid(connection, xid))
     }
 
     /// All accounts, or those of one client.

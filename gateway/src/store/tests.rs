@@ -268,10 +268,18 @@ async fn a_velocity_limit_counts_approvals_in_its_window() {
 #[test]
 fn a_file_that_is_not_ours_is_refused_and_stays_as_it_is() {
     let place = Place::new();
-    std::fs::write(place.path(), "a letter, not a database, and a long one at that").unwrap();
+    std::fs::write(
+        place.path(),
+        "a letter, not a database, and a long one at that",
+    )
+    .unwrap();
     let error = Store::open(&place.path()).err().unwrap().to_string();
     assert!(error.contains("not an SQLite database"), "{error}");
-    assert!(std::fs::read_to_string(place.path()).unwrap().starts_with("a letter"));
+    assert!(
+        std::fs::read_to_string(place.path())
+            .unwrap()
+            .starts_with("a letter")
+    );
 }
 
 #[test]

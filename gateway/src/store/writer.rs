@@ -58,9 +58,7 @@ impl Writer {
         });
         self.queue.try_send(command).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Overloaded,
-            TrySendError::Disconnected(_) => {
-                StoreError::Unavailable("the writer ended".to_owned())
-            }
+            TrySendError::Disconnected(_) => StoreError::Unavailable("the writer ended".to_owned()),
         })?;
         outcome
             .await
@@ -70,7 +68,9 @@ impl Writer {
 
 fn write(mut connection: Connection, commands: &Receiver<Command>) {
     while let Ok(first) = commands.recv() {
-        let group = std::iter::once(first).chain(commands.try_iter()).take(GROUP_MAX);
+        let group = std::iter::once(first)
+            .chain(commands.try_iter())
+            .take(GROUP_MAX);
         let (answers, durable) = commit(&mut connection, group);
         for answer in answers {
             answer(match &durable {
@@ -87,12 +87,12 @@ fn commit(
     group: impl Iterator<Item = Command>,
 ) -> (Vec<Answer>, rusqlite::Result<()>) {
     let mut answers = Vec::new();
-    let mut transaction =
-        match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
-            Ok(transaction) => transaction,
-            // The commands are dropped, and with them their replies: each caller is told.
-            Err(error) => return (answers, Err(error)),
-        };
+    let mut transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate)
+    {
+        Ok(transaction) => transaction,
+        // The commands are dropped, and with them their replies: each caller is told.
+        Err(error) => return (answers, Err(error)),
+    };
     for command in group {
         let mut savepoint = match transaction.savepoint() {
             Ok(savepoint) => savepoint,

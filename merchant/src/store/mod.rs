@@ -129,7 +129,9 @@ impl Store {
             ));
         }
         let failed = |error: rusqlite::Error| {
-            unusable(&format!("{error}; check the file, its directory and their owner"))
+            unusable(&format!(
+                "{error}; check the file, its directory and their owner"
+            ))
         };
         let connection = Connection::open(path).map_err(failed)?;
         connection
@@ -250,10 +252,7 @@ impl Store {
     }
 
     /// The purchase that used a session.
-    pub(crate) async fn purchase_in(
-        &self,
-        sid: Sid,
-    ) -> Result<Option<PurchaseRecord>, StoreError> {
+    pub(crate) async fn purchase_in(&self, sid: Sid) -> Result<Option<PurchaseRecord>, StoreError> {
         self.run(move |connection| rows::purchase_where(connection, "sid", sid.as_bytes()))
             .await
     }

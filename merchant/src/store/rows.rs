@@ -158,7 +158,10 @@ fn state(row: &Row<'_>) -> Result<PurchaseState, StoreError> {
 }
 
 /// Transactions, oldest first.
-pub(super) fn xids(connection: &Connection, condition: &'static str) -> Result<Vec<Xid>, StoreError> {
+pub(super) fn xids(
+    connection: &Connection,
+    condition: &'static str,
+) -> Result<Vec<Xid>, StoreError> {
     let mut statement = connection.prepare(&format!(
         "SELECT xid FROM purchase {condition} ORDER BY created_at"
     ))?;

@@ -1,5 +1,10 @@
-//! Payments through the real programs: SoftHSM, sockets, TLS, SQLite.
+//! Payments through the real gateway: SoftHSM, sockets, mutual TLS, SQLite.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod access;
 mod approvals;
+mod declines;
+mod inquiries;
+mod problems;
+mod secrecy;

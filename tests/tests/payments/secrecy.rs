@@ -1,0 +1,96 @@
+//! A canary card and a canary cart, searched for wherever the programs write.
+
+use std::{fs, path::Path};
+
+use twinseal_tests::{
+    parties::{Parties, authorize, card, euros},
+    place::Place,
+};
+
+const CANARY_PAN: &str = "6011601160116611";
+const EXPIRY: &str = "2031-12";
+
+/// Where a text stands in the files of a directory: as it is, and as base64 would have it.
+fn found_in(place: &Place, directory: &str, text: &str) -> Vec<String> {
+    place
+        .files(directory)
+        .into_iter()
+        .filter(|path| contains(path, text))
+        .map(|path| path.display().to_string())
+        .collect()
+}
+
+fn contains(path: &Path, text: &str) -> bool {
+    let bytes = fs::read(path).unwrap();
+    forms(text)
+        .iter()
+        .any(|form| bytes.windows(form.len()).any(|window| window == form))
+}
+
+/// A text, and what of its base64url form does not depend on what stands before and after.
+fn forms(text: &str) -> Vec<Vec<u8>> {
+    let mut forms = vec![text.as_bytes().to_vec()];
+    for shift in 0..3 {
+        let shifted = ["", "xx", "x"][shift].to_owned() + text;
+        let encoded = protocol::encoding::base64url(shifted.as_bytes());
+        let inner = &encoded[4 * usize::from(shift > 0)..encoded.len() - 4];
+        forms.push(inner.as_bytes().to_vec());
+    }
+    forms
+}
+
+#[test]
+fn the_search_finds_what_is_there_also_in_base64() {
+    for before in ["", "a", "ab", "abc"] {
+        let text = format!("{before}{CANARY_PAN} and more");
+        let encoded = protocol::encoding::base64url(text.as_bytes());
+        assert!(
+            forms(CANARY_PAN).iter().any(|form| encoded
+                .as_bytes()
+                .windows(form.len())
+                .any(|window| window == form)),
+            "{before}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_card_number_is_in_no_file_log_metric_or_answer_of_the_gateway() {
+    let place = Place::new();
+    place.add_account(
+        "canary",
+        CANARY_PAN,
+        EXPIRY,
+        "funds = 1300\nstatus = \"active\"",
+    );
+    let parties = Parties::of(&place);
+    let gateway = place.start_gateway();
+    let merchant = parties.to_gateway(&gateway);
+    let mut said = Vec::new();
+    // Approved; declined; and refused after PI was opened.
+    for cents in [1250, 1250] {
+        let purchase = parties.purchase(euros(cents), card(CANARY_PAN, EXPIRY));
+        said.extend(authorize(&merchant, purchase.bytes()).await.body);
+        let mut again = purchase.request.clone();
+        again.jti = protocol::identifiers::Jti::random().unwrap();
+        let body = parties.body(&again, &purchase.signed);
+        said.extend(
+            authorize(&merchant, serde_json::to_vec(&body).unwrap())
+                .await
+                .body,
+        );
+    }
+    said.extend(
+        twinseal_tests::service::plain_get(gateway.address("admin"), "/metrics").into_bytes(),
+    );
+    let shown = place.gateway_cli(&["accounts", "list"]);
+    said.extend(shown.stdout);
+    let (_, log) = gateway.stop();
+    assert!(log.contains("decided"), "the log is not empty");
+    said.extend(log.into_bytes());
+
+    for form in forms(CANARY_PAN) {
+        assert!(!said.windows(form.len()).any(|window| window == form));
+    }
+    assert_eq!(found_in(&place, "gateway", CANARY_PAN), [""; 0]);
+}
