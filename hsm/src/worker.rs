@@ -4,7 +4,11 @@
 //! operation failed is dropped and replaced: an abandoned C_SignInit would leave it unusable
 //! (CKR_OPERATION_ACTIVE).
 
-use std::{thread, time::Instant};
+use std::{
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Instant,
+};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use cryptoki::{context::Pkcs11, session::Session, slot::Slot};
@@ -41,10 +45,26 @@ enum Condition {
 /// An operation that waits: it is given a session, or the reason why there is none.
 type Job = Box<dyn FnOnce(Result<&Session, HsmError>) -> Condition + Send>;
 
-/// The queue's entrance. The workers end when the last clone of it is dropped.
+/// The queue's entrance. The workers end when the last clone of it is dropped, which waits for them.
 #[derive(Clone)]
-pub(crate) struct Workers {
-    queue: Sender<Job>,
+pub(crate) struct Workers(Arc<Pool>);
+
+struct Pool {
+    /// None only while it is dropped.
+    queue: Option<Sender<Job>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Pool {
+    /// A thread that is still inside the module while the process ends finds the module's own state
+    /// gone: crashes at exit are the thanks.
+    fn drop(&mut self) {
+        self.queue = None;
+        for thread in self.threads.drain(..) {
+            // One that panicked has ended, too.
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Workers {
@@ -56,6 +76,10 @@ impl Workers {
         queue_max: usize,
     ) -> Result<Self, StartError> {
         let (queue, jobs) = crossbeam_channel::bounded(queue_max.max(1));
+        let mut pool = Pool {
+            queue: Some(queue),
+            threads: Vec::new(),
+        };
         for number in 0..sessions.max(1) {
             let worker = Worker {
                 module: module.clone(),
@@ -63,12 +87,13 @@ impl Workers {
                 jobs: jobs.clone(),
             };
             let session = worker.open()?;
-            thread::Builder::new()
+            let thread = thread::Builder::new()
                 .name(format!("pkcs11-{number}"))
                 .spawn(move || worker.run(session))
                 .map_err(StartError::Thread)?;
+            pool.threads.push(thread);
         }
-        Ok(Self { queue })
+        Ok(Self(Arc::new(pool)))
     }
 
     /// Has an operation done by one of the workers.
@@ -133,9 +158,11 @@ impl Workers {
             reply.send(outcome);
             condition
         });
-        self.queue.try_send(job).map_err(|error| match error {
+        let ended = || HsmError::Unavailable("the workers ended".to_owned());
+        let queue = self.0.queue.as_ref().ok_or_else(ended)?;
+        queue.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => HsmError::Overloaded,
-            TrySendError::Disconnected(_) => HsmError::Unavailable("the workers ended".to_owned()),
+            TrySendError::Disconnected(_) => ended(),
         })
     }
 }
