@@ -1,2 +1,72 @@
-//! x
-fn main() {}
+//! The payer's terminal: shows what is to be paid, signs it, and accepts only what the gateway decided.
+//!
+//! A purchase goes one way: [`buy`] agrees with the [`shop`] on an order, checks who the shop is, signs,
+//! has the signed purchase kept by [`purchases`] before a byte of it is sent, and comes to an
+//! [`outcome`]; where the shop leaves it open, [`gateway`] asks. [`verify`] needs nobody.
+
+mod basket;
+mod buy;
+mod cli;
+mod config;
+mod display;
+mod exchange;
+mod failure;
+mod gateway;
+mod instruments;
+mod outcome;
+mod output;
+mod payer;
+mod private;
+mod purchases;
+mod shop;
+mod show;
+mod verify;
+
+#[cfg(test)]
+mod vectors;
+
+use std::{io, process::ExitCode};
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    cli::{Cli, Command},
+    failure::{Exit, Failure},
+    payer::Payer,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")),
+        )
+        .with_writer(io::stderr)
+        .with_target(false)
+        .init();
+    let json = cli.json;
+    run(cli)
+        .unwrap_or_else(|failure| {
+            failure.report(json);
+            failure.exit()
+        })
+        .into()
+}
+
+fn run(cli: Cli) -> Result<Exit, Failure> {
+    let payer = Payer::load(&cli.config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::Runtime)?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Buy(wanted) => buy::run(&payer, &wanted, cli.json).await,
+            Command::Catalogue { shop } => show::catalogue(&payer, &shop, cli.json).await,
+            Command::Show { xid, refresh } => show::one(&payer, xid, refresh, cli.json).await,
+            Command::List => show::all(&payer, cli.json),
+            Command::Verify { file } => verify::run(&payer, &file, cli.json),
+        }
+    })
+}

@@ -1,17 +1,26 @@
 //! What is sold, and what an order of it comes to.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use protocol::{
     identifiers::OrderId,
-    money::{Amount, Currency},
-    order_information::{DELIVERY_BYTES_MAX, Item, OrderInformation, Quantity},
+    money::{AMOUNT_VALUE_MAX, Amount, Currency},
+    order_information::{
+        DELIVERY_BYTES_MAX, DISCLOSURE_BYTES_MAX, Item, OrderInformation, Quantity,
+    },
     problem::{Problem, Refusal},
 };
 use serde::{Deserialize, Serialize};
 
-/// The most lines that an order may have, so that its disclosure stays below its limit.
+/// The most lines that an order may have.
 const LINES_MAX: usize = 100;
+
+/// The longest order, as JSON: with salt and name, and in base64url, its disclosure then stays below
+/// [`DISCLOSURE_BYTES_MAX`].
+const ORDER_BYTES_MAX: usize = DISCLOSURE_BYTES_MAX / 4 * 3 - 128;
 
 /// What the shop sells.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -62,6 +71,10 @@ pub(crate) enum CatalogueError {
         path: PathBuf,
         source: Box<toml::de::Error>,
     },
+    #[error("{} has the sku {sku} twice; give each thing its own", path.display())]
+    Twice { path: PathBuf, sku: String },
+    #[error("the unit_price of {sku} in {} is above any amount; correct it", path.display())]
+    TooDear { path: PathBuf, sku: String },
 }
 
 impl Catalogue {
@@ -71,16 +84,28 @@ impl Catalogue {
             path: path.to_owned(),
             source,
         })?;
-        toml::from_str(&text).map_err(|source| CatalogueError::Invalid {
+        let catalogue: Self = toml::from_str(&text).map_err(|source| CatalogueError::Invalid {
             path: path.to_owned(),
             source: Box::new(source),
-        })
+        })?;
+        let mut skus = HashSet::new();
+        for item in &catalogue.items {
+            let (path, sku) = (path.to_owned(), item.sku.clone());
+            if !skus.insert(&item.sku) {
+                return Err(CatalogueError::Twice { path, sku });
+            }
+            if item.unit_price > AMOUNT_VALUE_MAX {
+                return Err(CatalogueError::TooDear { path, sku });
+            }
+        }
+        Ok(catalogue)
     }
 
     /// Makes an order of a wish, at the catalogue's prices.
     ///
     /// # Errors
-    /// `malformed` for nothing, too much, or something that is not sold.
+    /// `malformed` for nothing, too much, or something that is not sold; `too-large` for an order that no
+    /// purchase could carry.
     pub(crate) fn order(&self, wish: Wish, order: OrderId) -> Result<OrderInformation, Refusal> {
         let malformed = |detail| Refusal::new(Problem::Malformed, detail);
         if wish.items.is_empty() || wish.items.len() > LINES_MAX {
@@ -115,17 +140,28 @@ impl Catalogue {
         }
         let total = Amount::new(total, self.currency)
             .map_err(|_| malformed("the order costs nothing or too much"))?;
-        Ok(OrderInformation {
+        let order = OrderInformation {
             order,
             items,
             delivery: wish.delivery,
             total,
-        })
+        };
+        let bytes = serde_json::to_vec(&order)
+            .map_err(|error| Refusal::new(Problem::Internal, error.to_string()))?;
+        if bytes.len() > ORDER_BYTES_MAX {
+            return Err(Refusal::new(
+                Problem::TooLarge,
+                "the order does not fit into an OI disclosure",
+            ));
+        }
+        Ok(order)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use protocol::sd_jwt::Disclosure;
+
     use super::*;
 
     fn order(items: &str) -> Result<OrderInformation, Refusal> {
@@ -151,5 +187,83 @@ mod tests {
     fn an_order_above_the_largest_amount_is_refused() {
         let line = r#"{"sku":"atlas","quantity":1000000}"#;
         assert!(order(&format!("[{}]", [line; 50].join(","))).is_err());
+    }
+
+    #[test]
+    fn a_total_that_no_integer_holds_is_refused() {
+        let catalogue = Catalogue {
+            currency: "EUR".parse().unwrap(),
+            items: vec![CatalogueItem {
+                sku: "moon".to_owned(),
+                name: "The Moon".to_owned(),
+                unit_price: u64::MAX / 2,
+            }],
+        };
+        let moons = |quantity| WishedItem {
+            sku: "moon".to_owned(),
+            quantity: Quantity::new(quantity).unwrap(),
+        };
+        for items in [vec![moons(3)], vec![moons(2), moons(2)]] {
+            let wish = Wish {
+                items,
+                delivery: None,
+            };
+            let refusal = catalogue.order(wish, OrderId::random().unwrap());
+            assert_eq!(refusal.unwrap_err().problem, Problem::Malformed);
+        }
+    }
+
+    #[test]
+    fn the_largest_order_fits_into_a_disclosure_and_a_larger_one_is_refused() {
+        let order_of = |name_bytes: usize| {
+            let catalogue = Catalogue {
+                currency: "EUR".parse().unwrap(),
+                items: vec![CatalogueItem {
+                    sku: "1".to_owned(),
+                    name: "n".repeat(name_bytes),
+                    unit_price: 1,
+                }],
+            };
+            let items = vec![WishedItem {
+                sku: "1".to_owned(),
+                quantity: Quantity::new(1).unwrap(),
+            }];
+            let wish = Wish {
+                items,
+                delivery: None,
+            };
+            catalogue.order(wish, OrderId::random().unwrap())
+        };
+        let short = order_of(1).unwrap();
+        let room = ORDER_BYTES_MAX - serde_json::to_vec(&short).unwrap().len() + 1;
+        let largest = Disclosure::new(order_of(room).unwrap()).unwrap();
+        assert!(largest.text().len() <= DISCLOSURE_BYTES_MAX);
+        assert_eq!(order_of(room + 1).unwrap_err().problem, Problem::TooLarge);
+    }
+
+    #[test]
+    fn a_catalogue_with_a_sku_twice_or_a_price_above_any_amount_is_refused() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let path = directory.path().join("catalogue.toml");
+        let read = |items: &str| {
+            std::fs::write(&path, format!("currency = \"EUR\"\n{items}")).unwrap();
+            Catalogue::read(&path).map(|_| ())
+        };
+        let item = |sku: &str, price: u64| {
+            format!("[[item]]\nsku = \"{sku}\"\nname = \"n\"\nunit_price = {price}\n")
+        };
+        read(&(item("1", 5) + &item("2", AMOUNT_VALUE_MAX))).unwrap();
+        assert!(matches!(
+            read(&(item("1", 5) + &item("1", 6))),
+            Err(CatalogueError::Twice { .. })
+        ));
+        assert!(matches!(
+            read(&item("1", AMOUNT_VALUE_MAX + 1)),
+            Err(CatalogueError::TooDear { .. })
+        ));
+        assert!(matches!(
+            read(&(item("1", 5) + "colour = \"red\"\n")),
+            Err(CatalogueError::Invalid { .. })
+        ));
     }
 }

@@ -22,9 +22,12 @@ pub(crate) struct Config {
     pub(crate) display_name: String,
     /// Where payers come to.
     pub(crate) listen: SocketAddr,
+    /// Whether payers may show a certificate in TLS.
     #[serde(default)]
     pub(crate) client_certificates: ClientCertificates,
+    /// What is sold.
     pub(crate) catalogue: PathBuf,
+    /// When the money is to be booked.
     #[serde(default = "capture")]
     pub(crate) capture: Capture,
     /// How long a client session lasts.
@@ -94,7 +97,7 @@ pub(crate) enum ConfigError {
         path: PathBuf,
         source: Box<toml::de::Error>,
     },
-    #[error("{}: session_seconds is not within 1..900", path.display())]
+    #[error("{}: session_seconds is not within 1 to 900; correct it", path.display())]
     SessionSeconds { path: PathBuf },
 }
 
@@ -139,5 +142,35 @@ mod tests {
         let config = Config::read(Path::new(sample)).unwrap();
         assert_eq!(config.name.id(), "bookshop");
         assert_eq!(config.capture, Capture::Later);
+        assert_eq!(config.session_seconds, 900);
+        let store = config.path(&config.store.path);
+        assert_eq!(store.parent(), Path::new(sample).parent());
+        assert_eq!(config.path(Path::new("/srv/m.db")), Path::new("/srv/m.db"));
+    }
+
+    #[test]
+    fn unknown_members_and_sessions_longer_than_messages_are_refused() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let path = directory.path().join("merchant.toml");
+        let sample = include_str!("../merchant.sample.toml");
+        let read = |from: &str, to: &str| {
+            assert!(sample.contains(from), "{from}");
+            std::fs::write(&path, sample.replacen(from, to, 1)).unwrap();
+            Config::read(&path).map(|_| ())
+        };
+        read("\"none\"", "\"optional\"").unwrap();
+        for (from, to) in [
+            ("listen =", "lisen ="),
+            ("[store]", "[store]\nsize = 1"),
+            ("\"none\"", "\"required\""),
+            ("merchant:bookshop", "gateway:bookshop"),
+        ] {
+            let refused = read(from, to);
+            assert!(matches!(refused, Err(ConfigError::Invalid { .. })), "{to}");
+        }
+        for seconds in ["session_seconds = 0", "session_seconds = 901"] {
+            let refused = read("session_seconds = 900", seconds);
+            assert!(matches!(refused, Err(ConfigError::SessionSeconds { .. })));
+        }
     }
 }

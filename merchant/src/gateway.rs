@@ -1,21 +1,21 @@
 //! The gateway as the merchant sees it: its live encryption certificate, and what it decides.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use hyper::{HeaderMap, body::Bytes};
 use mtls::{
     SharedTrust,
-    client::{ClientConfigError, HttpClient, Limits, Server},
+    client::{Answer, ClientConfigError, HttpClient, Limits, Server},
     identity::Identity,
 };
 use protocol::{
     authorization::{AuthorizationBody, AuthorizationResponse},
     encoding,
-    identifiers::Digest,
-    inquiry::Certificates,
+    identifiers::{Digest, Xid},
+    inquiry::{Certificates, Receipts},
     json,
     names::{GatewayName, Role},
     pki::Usage,
@@ -154,22 +154,49 @@ impl GatewayLink {
                 Err(refusal) => Asked::Unknown(format!("its answer: {refusal}")),
             };
         }
-        let problem = serde_json::from_slice::<ProblemDocument>(&answer.body)
-            .ok()
-            .and_then(|document| document.problem());
-        match problem {
+        match problem_of(&answer) {
             Some(problem) if is_final(problem) => Asked::Refused(problem),
             Some(problem) => Asked::Unknown(format!("it says {problem}")),
             None => Asked::Unknown(format!("it answered {}", answer.status)),
         }
     }
 
-    fn encryption(&self) -> std::sync::MutexGuard<'_, Option<(Instant, OfferedCertificate)>> {
+    /// The gateway's receipts about a transaction, oldest first and not verified yet; none when it knows
+    /// of no decision.
+    ///
+    /// # Errors
+    /// Says why the gateway did not say.
+    pub(crate) async fn receipts(&self, xid: Xid) -> Result<Vec<String>, String> {
+        let answer = self
+            .client
+            .get(&format!("/v1/authorizations/{xid}"), HeaderMap::new())
+            .await
+            .map_err(|error| error.to_string())?;
+        if answer.status == 200 {
+            return json::read::<Receipts>(&answer.body)
+                .map(|receipts| receipts.receipts)
+                .map_err(|refusal| format!("its answer: {refusal}"));
+        }
+        match problem_of(&answer) {
+            Some(Problem::UnknownAuthorization) => Ok(Vec::new()),
+            Some(problem) => Err(format!("it says {problem}")),
+            None => Err(format!("it answered {}", answer.status)),
+        }
+    }
+
+    fn encryption(&self) -> MutexGuard<'_, Option<(Instant, OfferedCertificate)>> {
         // A whole value is put in at once.
         self.encryption
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The problem that an answer names, if this version knows it.
+fn problem_of(answer: &Answer) -> Option<Problem> {
+    serde_json::from_slice::<ProblemDocument>(&answer.body)
+        .ok()?
+        .problem()
 }
 
 /// Whether a problem says that this request was not decided and never will be. An internal error of the

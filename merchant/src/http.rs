@@ -1,4 +1,4 @@
-//! The only file that sees HTTP: routes, requests to commands, outcomes to answers.
+//! The only file that sees the shop's HTTP: routes, requests to commands, outcomes to answers.
 
 use std::sync::Arc;
 
@@ -68,6 +68,9 @@ async fn payers_route(
             )
         }
         (_, CATALOGUE | ORDERS | SESSIONS | PURCHASES) => {
+            Err(Failure::Plain(StatusCode::METHOD_NOT_ALLOWED))
+        }
+        (_, path) if path.starts_with(PURCHASE) => {
             Err(Failure::Plain(StatusCode::METHOD_NOT_ALLOWED))
         }
         _ => Err(Failure::Plain(StatusCode::NOT_FOUND)),

@@ -44,7 +44,8 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
     runtime.block_on(async {
         match cli.command {
             Command::Serve => serve::serve(config).await.map(|()| ExitCode::SUCCESS),
-            Command::Purchases(command) => show::run(&config, command).await,
+            Command::Orders(command) => show::orders(&config, command).await,
+            Command::Purchases(command) => show::purchases(&config, command).await,
         }
     })
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use mtls::SharedTrust;
@@ -49,34 +49,40 @@ impl Merchant {
 }
 
 /// Who is asking the gateway about what: one at a time for each purchase.
-#[derive(Default)]
-pub(crate) struct Asking(Mutex<HashSet<Xid>>);
+#[derive(Clone, Default)]
+pub(crate) struct Asking(Arc<Mutex<HashSet<Xid>>>);
 
 /// The right to ask about one purchase; given back when dropped.
-pub(crate) struct AskingPermit<'a> {
-    asking: &'a Asking,
+pub(crate) struct AskingPermit {
+    asking: Asking,
     xid: Xid,
 }
 
 impl Asking {
     /// The right to ask, unless somebody has it.
-    pub(crate) fn begin(&self, xid: Xid) -> Option<AskingPermit<'_>> {
-        let is_first = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(xid);
-        is_first.then_some(AskingPermit { asking: self, xid })
+    pub(crate) fn begin(&self, xid: Xid) -> Option<AskingPermit> {
+        self.asked_about().insert(xid).then(|| AskingPermit {
+            asking: self.clone(),
+            xid,
+        })
+    }
+
+    fn asked_about(&self) -> MutexGuard<'_, HashSet<Xid>> {
+        // Inserting and removing leave nothing half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for AskingPermit<'_> {
+impl AskingPermit {
+    /// What may be asked about.
+    pub(crate) fn xid(&self) -> Xid {
+        self.xid
+    }
+}
+
+impl Drop for AskingPermit {
     fn drop(&mut self) {
-        self.asking
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.xid);
+        self.asking.asked_about().remove(&self.xid);
     }
 }
 
@@ -87,4 +93,20 @@ pub(crate) fn store_refusal(error: crate::store::StoreError) -> Refusal {
 
 pub(crate) fn no_randomness(error: protocol::identifiers::NoRandomness) -> Refusal {
     Refusal::new(Problem::Internal, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_asks_about_a_purchase_until_the_permit_is_given_back() {
+        let asking = Asking::default();
+        let xid = Xid::random().unwrap();
+        let permit = asking.begin(xid).unwrap();
+        assert!(asking.begin(xid).is_none());
+        assert!(asking.begin(Xid::random().unwrap()).is_some());
+        drop(permit);
+        assert!(asking.begin(xid).is_some());
+    }
 }

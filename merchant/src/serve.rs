@@ -9,11 +9,13 @@ use mtls::{
     server::{ClientAuth, Limits, Listener, ServerTls},
 };
 use protocol::{
-    names::{MerchantName, Role},
-    pki::Usage,
+    identifiers::Digest,
+    names::Role,
+    pki::{Usage, VerifiedCertificate},
     signing::SoftwareKey,
     time::Skew,
 };
+use rustls_pki_types::CertificateDer;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -29,10 +31,13 @@ use crate::{
 /// Serves until SIGTERM or SIGINT.
 pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let trust = config.trust.load_shared(config.directory(), mtls::now())?;
-    let identity = Identity::from_files(
-        &config.path(&config.tls.certificate),
-        &config.path(&config.tls.key),
-    )?;
+    let tls_path = config.path(&config.tls.certificate);
+    let identity = Identity::from_files(&tls_path, &config.path(&config.tls.key))?;
+    // Payers meet it as a server's, the gateway as a client's.
+    let tls_chain = pem::certificates(&tls_path)?;
+    for usage in [Usage::TlsServer, Usage::TlsClient] {
+        own_certificate(&config, &trust, &tls_path, &tls_chain, usage)?;
+    }
     let (signing, signing_x5t) = signing_key(&config, &trust)?;
     let client_auth = match config.client_certificates {
         ClientCertificates::None => ClientAuth::None,
@@ -79,22 +84,23 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The signing key with a certificate that is good, this merchant's, and the key's.
+/// The signing key, with the thumbprint of the certificate that belongs to it.
 fn signing_key(
     config: &Config,
     trust: &SharedTrust,
-) -> Result<(SoftwareKey, protocol::identifiers::Digest), Box<dyn Error>> {
+) -> Result<(SoftwareKey, Digest), Box<dyn Error>> {
     let path = config.path(&config.signing.certificate);
     let chain = pem::certificates(&path)?;
-    let certificate = trust
-        .load()
-        .verify(&chain, Role::Merchant, Usage::MessageSigning, mtls::now())
-        .map_err(|refusal| format!("{}: {refusal}", path.display()))?;
-    check_name(&path, certificate.name().as_str(), &config.name)?;
+    let certificate = own_certificate(config, trust, &path, &chain, Usage::MessageSigning)?;
     let key_path = config.path(&config.signing.key);
     let der = pem::private_key(&key_path)?;
-    let key = SoftwareKey::from_pkcs8(der.secret_pkcs8_der(), chain)
-        .map_err(|error| format!("{}: {error}", key_path.display()))?;
+    let key = SoftwareKey::from_pkcs8(der.secret_pkcs8_der(), chain).map_err(|error| {
+        format!(
+            "{}: {error}; configure the PKCS#8 key of {}",
+            key_path.display(),
+            path.display()
+        )
+    })?;
     if key.public_key() != certificate.public_key() {
         return Err(format!(
             "{} is not the key of {}; configure the two that belong together",
@@ -106,12 +112,30 @@ fn signing_key(
     Ok((key, certificate.thumbprint()))
 }
 
-fn check_name(path: &Path, found: &str, configured: &MerchantName) -> Result<(), String> {
-    if found == configured.as_str() {
-        return Ok(());
+/// A certificate of ours as the others will judge it: better now than at the first purchase.
+fn own_certificate(
+    config: &Config,
+    trust: &SharedTrust,
+    path: &Path,
+    chain: &[CertificateDer<'_>],
+    usage: Usage,
+) -> Result<VerifiedCertificate, String> {
+    let certificate = trust
+        .load()
+        .verify(chain, Role::Merchant, usage, mtls::now())
+        .map_err(|refusal| {
+            format!(
+                "{} would be refused ({refusal}); renew it, or its CA's files under [trust]",
+                path.display()
+            )
+        })?;
+    if certificate.name() != config.name.party() {
+        return Err(format!(
+            "{} is the certificate of {}, and the configuration names {}; correct one of the two",
+            path.display(),
+            certificate.name(),
+            config.name
+        ));
     }
-    Err(format!(
-        "{} is {found}'s certificate, the configuration names {configured}",
-        path.display()
-    ))
+    Ok(certificate)
 }

@@ -1,5 +1,7 @@
 //! The rules of ARCHITECTURE.md and CONTRIBUTING.md that a program can hold.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 use std::{
     collections::BTreeMap,
     fs,

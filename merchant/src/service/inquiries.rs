@@ -19,7 +19,8 @@ pub(crate) async fn inquire(
     xid: Xid,
     proof: Option<&str>,
 ) -> Result<PurchaseResponse, Refusal> {
-    let unknown = |why: String| Refusal::new(Problem::SessionUnknown, why);
+    // Not `session-unknown`, which asks for a new purchase: a 404 proves nothing.
+    let unknown = |why: String| Refusal::new(Problem::UnknownAuthorization, why);
     let proof = proof.ok_or_else(|| unknown("no proof with the question".to_owned()))?;
     let now = merchant.now();
     let proof = Received::<Inquiry>::read(proof)

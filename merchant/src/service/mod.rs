@@ -10,4 +10,4 @@ pub(crate) use inquiries::inquire;
 pub(crate) use orders::order;
 pub(crate) use purchases::purchase;
 pub(crate) use sessions::open_session;
-pub(crate) use settle::{settle, settle_what_is_open};
+pub(crate) use settle::settle_what_is_open;

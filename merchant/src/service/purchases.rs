@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use protocol::{
     authorization::AuthorizationRequest,
-    identifiers::{Jti, Xid},
+    identifiers::{Digest, Jti, Sid, Xid},
     json::Version,
     names::ClientName,
     problem::{Problem, Refusal},
@@ -12,10 +12,12 @@ use protocol::{
     time::Timestamp,
 };
 
-use super::settle;
+use tracing::Instrument as _;
+
+use super::settle::{Attempt, settle};
 use crate::{
     merchant::{Merchant, no_randomness, store_refusal},
-    store::{Consumed, NewPurchase, PurchaseRecord, PurchaseState},
+    store::{Consumed, NewPurchase, PurchaseState},
 };
 
 /// How long a payer is kept waiting for the gateway; the asking goes on after it.
@@ -31,20 +33,15 @@ pub(crate) async fn purchase(
     let (received, request) = ReceivedPurchase::read(body)?;
 
     // The session is known, and was used by this very request or by none.
-    let sid = received.sid();
+    let (sid, hashes) = (received.sid(), received.hashes());
     let session = merchant
         .store
         .session(sid)
         .await
         .map_err(store_refusal)?
         .ok_or_else(|| Refusal::new(Problem::SessionUnknown, "no such session"))?;
-    if let Some(used) = merchant
-        .store
-        .purchase_in(sid)
-        .await
-        .map_err(store_refusal)?
-    {
-        return again(&used, received.hashes());
+    if let Some(answer) = earlier_answer(merchant, sid, hashes).await? {
+        return Ok(answer);
     }
     merchant
         .skew
@@ -59,14 +56,22 @@ pub(crate) async fn purchase(
     };
     let verified = received.verify(&open, &merchant.trust(), merchant.skew, now)?;
 
-    // Session and order are consumed together, with the very bytes that will be sent.
+    // Session and order are consumed together, with the very bytes that will be sent. The right to ask
+    // is taken first, so that nobody who looks for open purchases comes in between.
     let new = new_purchase(merchant, &verified, request.payment_information, now)?;
     let (xid, order) = (new.xid, new.order);
     tracing::Span::current().record("subject", tracing::field::display(xid));
+    let Some(permit) = merchant.asking.begin(xid) else {
+        return Err(Refusal::new(
+            Problem::InProgress,
+            "the same transaction is being consumed",
+        ));
+    };
     match merchant.store.consume(new).await.map_err(store_refusal)? {
         Consumed::Done => tracing::info!(%sid, %order, "purchase accepted"),
         Consumed::SessionUsed => {
-            return Err(Refusal::new(Problem::SessionUsed, "used a moment ago"));
+            let answer = earlier_answer(merchant, sid, hashes).await?;
+            return answer.ok_or_else(|| Refusal::new(Problem::Internal, "used by nobody"));
         }
         Consumed::Taken => {
             return Err(Refusal::new(
@@ -79,24 +84,34 @@ pub(crate) async fn purchase(
     // The gateway decides. A payer that goes away does not stop the asking.
     let asking = tokio::spawn({
         let merchant = Arc::clone(merchant);
-        async move { settle(&merchant, xid).await }
+        async move { settle(&merchant, permit, Attempt::First).await }.in_current_span()
     });
     let _ = tokio::time::timeout(PATIENCE, asking).await;
     outcome(merchant, xid).await
 }
 
-/// The same request again gets the first answer; another one in the same session gets none.
-fn again(
-    used: &PurchaseRecord,
-    hashes: (protocol::identifiers::Digest, protocol::identifiers::Digest),
-) -> Result<PurchaseResponse, Refusal> {
+/// The answer to a purchase request whose session was used: the same request gets the first answer,
+/// another one none. `None` when nobody used it.
+async fn earlier_answer(
+    merchant: &Merchant,
+    sid: Sid,
+    hashes: (Digest, Digest),
+) -> Result<Option<PurchaseResponse>, Refusal> {
+    let Some(used) = merchant
+        .store
+        .purchase_in(sid)
+        .await
+        .map_err(store_refusal)?
+    else {
+        return Ok(None);
+    };
     if (used.dsh, used.pih) != hashes {
         return Err(Refusal::new(
             Problem::SessionUsed,
             "used by another purchase request",
         ));
     }
-    answer(&used.state, Problem::InProgress)
+    answer(&used.state, Problem::InProgress).map(Some)
 }
 
 /// What became of a purchase that the gateway was asked about.

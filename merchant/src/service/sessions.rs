@@ -7,7 +7,10 @@ use protocol::{
     session::{NamedMerchant, OfferedGateway, Session, SessionRequest},
 };
 
-use crate::merchant::{Merchant, no_randomness, store_refusal};
+use crate::{
+    merchant::{Merchant, no_randomness, store_refusal},
+    store::NewSession,
+};
 
 /// Opens a client session for an order: a session id and a nonce for this client only, and the key
 /// that its payment is to be sealed to. It is kept before it is sent.
@@ -51,7 +54,12 @@ pub(crate) async fn open_session(merchant: &Merchant, body: &[u8]) -> Result<Str
     tracing::info!(sid = %session.sid, order = %session.order, "session opened");
     merchant
         .store
-        .add_session(session, merchant.signing_x5t, offered.thumbprint)
+        .add_session(NewSession {
+            session,
+            merchant_x5t: merchant.signing_x5t,
+            gateway_x5t: offered.thumbprint,
+            response: response.clone(),
+        })
         .await
         .map_err(store_refusal)?;
     Ok(response)

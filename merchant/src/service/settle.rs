@@ -15,20 +15,27 @@ use protocol::{
 
 use crate::{
     gateway::Asked,
-    merchant::{Merchant, store_refusal},
-    store::{PurchaseRecord, PurchaseState},
+    merchant::{AskingPermit, Merchant, store_refusal},
+    store::{PurchaseRecord, PurchaseState, StoreError},
 };
 
 /// Between two rounds of asking about what is open: it doubles while the gateway gives no outcome.
 const ROUND_MIN: Duration = Duration::from_secs(1);
 const ROUND_MAX: Duration = Duration::from_secs(60);
 
+/// Whether the gateway may know of a purchase already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// Nothing was sent before.
+    First,
+    /// Something may have been sent and decided, and its answer lost.
+    Further,
+}
+
 /// Asks once, and keeps the outcome if there is one.
-pub(crate) async fn settle(merchant: &Merchant, xid: Xid) {
-    let Some(_permit) = merchant.asking.begin(xid) else {
-        return;
-    };
-    if let Err(refusal) = ask(merchant, xid).await {
+pub(crate) async fn settle(merchant: &Merchant, permit: AskingPermit, attempt: Attempt) {
+    let xid = permit.xid();
+    if let Err(refusal) = ask(merchant, xid, attempt).await {
         tracing::warn!(%xid, problem = refusal.problem.name(), detail = %refusal.detail, "no outcome yet");
     }
 }
@@ -37,21 +44,34 @@ pub(crate) async fn settle(merchant: &Merchant, xid: Xid) {
 pub(crate) async fn settle_what_is_open(merchant: Arc<Merchant>) {
     let mut pause = ROUND_MIN;
     loop {
-        let open = merchant.store.pending().await.unwrap_or_default();
-        for xid in &open {
-            settle(&merchant, *xid).await;
-        }
-        let still_open = merchant.store.pending().await.unwrap_or_default();
-        pause = if still_open.is_empty() {
-            ROUND_MIN
-        } else {
-            (pause * 2).min(ROUND_MAX)
+        pause = match settle_once(&merchant).await {
+            Ok(true) => ROUND_MIN,
+            Ok(false) => (pause * 2).min(ROUND_MAX),
+            Err(error) => {
+                tracing::warn!(%error, "what is open can't be told");
+                (pause * 2).min(ROUND_MAX)
+            }
         };
         tokio::time::sleep(pause).await;
     }
 }
 
-async fn ask(merchant: &Merchant, xid: Xid) -> Result<(), Refusal> {
+/// One round; whether nothing is left open that was open before it.
+async fn settle_once(merchant: &Merchant) -> Result<bool, StoreError> {
+    let open = merchant.store.pending().await?;
+    for &xid in &open {
+        if let Some(permit) = merchant.asking.begin(xid) {
+            settle(merchant, permit, Attempt::Further).await;
+        }
+    }
+    if open.is_empty() {
+        return Ok(true);
+    }
+    let still_open = merchant.store.pending().await?;
+    Ok(!open.iter().any(|xid| still_open.contains(xid)))
+}
+
+async fn ask(merchant: &Merchant, xid: Xid, attempt: Attempt) -> Result<(), Refusal> {
     let Some(purchase) = merchant.store.purchase(xid).await.map_err(store_refusal)? else {
         return Err(Refusal::new(Problem::Internal, "the purchase is gone"));
     };
@@ -72,6 +92,11 @@ async fn ask(merchant: &Merchant, xid: Xid) -> Result<(), Refusal> {
         }
         Asked::Refused(problem) => {
             tracing::warn!(%xid, problem = problem.name(), "the gateway refused");
+            if attempt == Attempt::Further
+                && let Some((receipt, verified)) = decided_before(merchant, &purchase).await?
+            {
+                return keep(merchant, &purchase, receipt, &verified).await;
+            }
             merchant
                 .store
                 .fail(xid, problem)
@@ -80,6 +105,29 @@ async fn ask(merchant: &Merchant, xid: Xid) -> Result<(), Refusal> {
         }
         Asked::Unknown(why) => Err(Refusal::new(Problem::OutcomeUnknown, why)),
     }
+}
+
+/// What the gateway decided on an earlier attempt whose answer was lost. A refusal of a further one
+/// does not say that there was no decision: our certificate may have expired since, which the gateway
+/// looks at before it looks for an earlier answer.
+///
+/// # Errors
+/// `outcome-unknown`, when the gateway does not say, or decided something else about this transaction.
+async fn decided_before(
+    merchant: &Merchant,
+    purchase: &PurchaseRecord,
+) -> Result<Option<(String, Verified<Receipt>)>, Refusal> {
+    let unknown = |why: String| Refusal::new(Problem::OutcomeUnknown, why);
+    let receipts = merchant
+        .gateway
+        .receipts(purchase.xid)
+        .await
+        .map_err(unknown)?;
+    let Some(receipt) = receipts.into_iter().next() else {
+        return Ok(None);
+    };
+    let verified = verify_receipt(merchant, purchase, &receipt)?;
+    Ok(Some((receipt, verified)))
 }
 
 /// Whether a receipt is the configured gateway's, and about this purchase and this request.

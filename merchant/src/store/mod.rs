@@ -1,11 +1,11 @@
 //! The merchant's records: orders, sessions, purchases. What must be unique is held by the database.
 
+mod database;
 mod rows;
 
 use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use protocol::{
@@ -20,13 +20,6 @@ use protocol::{
     time::Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
-
-/// "TwSm": what marks the file as ours (PRAGMA application_id).
-const APPLICATION_ID: i64 = 0x5477_536d;
-const VERSION: i64 = 1;
-
-/// An older library has a race between a commit and a checkpoint that can lose commits in WAL mode.
-const LIBRARY_MIN: i32 = 3_051_003;
 
 /// The store was not opened, or did not do something. Nothing is half done.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +43,35 @@ pub(crate) struct SessionRecord {
     pub(crate) session: Session,
     pub(crate) merchant_x5t: Digest,
     pub(crate) gateway_x5t: Digest,
+    /// Message 2 as it was sent: what the merchant offered.
+    pub(crate) response: String,
     pub(crate) order: OrderInformation,
+}
+
+/// An order, with what became of it.
+pub(crate) struct OrderRecord {
+    pub(crate) information: OrderInformation,
+    pub(crate) placed_at: Timestamp,
+    pub(crate) state: OrderState,
+}
+
+/// Whether an order can be paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OrderState {
+    /// It can: nobody has, or those who tried were declined or refused.
+    Open,
+    /// The gateway is being asked about a purchase of it.
+    Pending,
+    /// It was paid.
+    Paid,
+}
+
+/// A client session that is to be kept.
+pub(crate) struct NewSession {
+    pub(crate) session: Session,
+    pub(crate) merchant_x5t: Digest,
+    pub(crate) gateway_x5t: Digest,
+    pub(crate) response: String,
 }
 
 /// A verified purchase that is to be consumed.
@@ -96,6 +117,7 @@ pub(crate) struct PurchaseRecord {
     pub(crate) pih: Digest,
     pub(crate) amount: Amount,
     pub(crate) dual_signature: String,
+    pub(crate) order_disclosure: String,
     /// None once the outcome is known.
     pub(crate) payment_information: Option<String>,
     pub(crate) authorization_request: String,
@@ -119,54 +141,19 @@ impl Store {
     /// # Errors
     /// When the file is another program's, newer than this one, or can't be written.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        let unusable = |reason: &str| StoreError::Unusable {
-            path: path.display().to_string(),
-            reason: reason.to_owned(),
-        };
-        if rusqlite::version_number() < LIBRARY_MIN {
-            return Err(unusable(
-                "the SQLite library can lose commits in WAL mode; build with 3.51.3 or newer",
-            ));
-        }
-        let failed = |error: rusqlite::Error| {
-            unusable(&format!(
-                "{error}; check the file, its directory and their owner"
-            ))
-        };
-        let connection = Connection::open(path).map_err(failed)?;
-        connection
-            .busy_timeout(Duration::from_secs(5))
-            .map_err(failed)?;
-        let pragma =
-            |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-        let application = pragma("application_id").map_err(failed)?;
-        let version = pragma("user_version").map_err(failed)?;
-        let tables: i64 = connection
-            .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-            .map_err(failed)?;
-        let is_new = application == 0 && version == 0 && tables == 0;
-        if !is_new && application != APPLICATION_ID {
-            return Err(unusable(
-                "a database of another program; configure another [store] path",
-            ));
-        }
-        if version > VERSION {
-            return Err(unusable("made by a newer merchant; run that one"));
-        }
-        connection
-            .pragma_update(None, "journal_mode", "WAL")
-            .and_then(|()| connection.pragma_update(None, "synchronous", "FULL"))
-            .and_then(|()| connection.pragma_update(None, "foreign_keys", true))
-            .map_err(failed)?;
-        if is_new {
-            let schema = include_str!("schema.sql");
-            connection
-                .execute_batch(&format!(
-                    "BEGIN IMMEDIATE;\n{schema}\nPRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {VERSION};\nCOMMIT;"
-                ))
-                .map_err(failed)?;
-        }
-        Ok(Self(Arc::new(Mutex::new(connection))))
+        database::open_or_make(path).map(Self::of)
+    }
+
+    /// Opens the database that `serve` made, to look at it.
+    ///
+    /// # Errors
+    /// Those of [`Store::open`], and when there is none.
+    pub(crate) fn open_existing(path: &Path) -> Result<Self, StoreError> {
+        database::open_existing(path).map(Self::of)
+    }
+
+    fn of(connection: Connection) -> Self {
+        Self(Arc::new(Mutex::new(connection)))
     }
 
     /// Runs a command where blocking is allowed: each waits for the disk.
@@ -222,22 +209,18 @@ impl Store {
     }
 
     /// Keeps a session, before its response is sent.
-    pub(crate) async fn add_session(
-        &self,
-        session: Session,
-        merchant_x5t: Digest,
-        gateway_x5t: Digest,
-    ) -> Result<(), StoreError> {
+    pub(crate) async fn add_session(&self, new: NewSession) -> Result<(), StoreError> {
         self.run(move |connection| {
             connection.execute(
-                "INSERT INTO session (sid, shop_order, claims, merchant_x5t, gateway_x5t)
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO session (sid, shop_order, claims, merchant_x5t, gateway_x5t, response)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 (
-                    session.sid.as_bytes(),
-                    session.order.as_bytes(),
-                    rows::to_json(&session)?,
-                    merchant_x5t.as_bytes(),
-                    gateway_x5t.as_bytes(),
+                    new.session.sid.as_bytes(),
+                    new.session.order.as_bytes(),
+                    rows::to_json(&new.session)?,
+                    new.merchant_x5t.as_bytes(),
+                    new.gateway_x5t.as_bytes(),
+                    new.response,
                 ),
             )?;
             Ok(())
@@ -294,9 +277,7 @@ impl Store {
                     transaction.commit()?;
                     Ok(Consumed::Done)
                 }
-                Err(StoreError::Failed(rusqlite::Error::SqliteFailure(error, _)))
-                    if error.code == rusqlite::ErrorCode::ConstraintViolation =>
-                {
+                Err(StoreError::Failed(error)) if rows::is_not_unique(&error) => {
                     Ok(Consumed::Taken)
                 }
                 Err(error) => Err(error),
@@ -344,18 +325,36 @@ impl Store {
 
     /// The purchases that wait for the gateway, oldest first.
     pub(crate) async fn pending(&self) -> Result<Vec<Xid>, StoreError> {
-        self.run(|connection| rows::xids(connection, "WHERE state = 'pending'"))
-            .await
+        self.run(|connection| rows::pending(connection)).await
     }
 
     /// All purchases, newest first.
-    pub(crate) async fn all(&self) -> Result<Vec<Xid>, StoreError> {
-        self.run(|connection| {
-            let mut xids = rows::xids(connection, "")?;
-            xids.reverse();
-            Ok(xids)
-        })
-        .await
+    pub(crate) async fn purchases(&self) -> Result<Vec<PurchaseRecord>, StoreError> {
+        self.run(|connection| rows::purchases(connection, None))
+            .await
+    }
+
+    /// The purchases of one order, newest first.
+    pub(crate) async fn purchases_of(
+        &self,
+        order: OrderId,
+    ) -> Result<Vec<PurchaseRecord>, StoreError> {
+        self.run(move |connection| rows::purchases(connection, Some(order)))
+            .await
+    }
+
+    /// All orders, newest first.
+    pub(crate) async fn orders(&self) -> Result<Vec<OrderRecord>, StoreError> {
+        self.run(|connection| rows::orders(connection, None)).await
+    }
+
+    /// An order, with what became of it.
+    pub(crate) async fn order_record(
+        &self,
+        order: OrderId,
+    ) -> Result<Option<OrderRecord>, StoreError> {
+        self.run(move |connection| Ok(rows::orders(connection, Some(order))?.pop()))
+            .await
     }
 }
 

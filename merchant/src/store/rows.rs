@@ -10,7 +10,9 @@ use protocol::{
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{NewPurchase, PurchaseRecord, PurchaseState, SessionRecord, StoreError};
+use super::{
+    NewPurchase, OrderRecord, OrderState, PurchaseRecord, PurchaseState, SessionRecord, StoreError,
+};
 
 pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|_| StoreError::Strange("a value that is no JSON"))
@@ -38,7 +40,7 @@ pub(super) fn session(
 ) -> Result<Option<SessionRecord>, StoreError> {
     let row = connection
         .query_row(
-            "SELECT claims, merchant_x5t, gateway_x5t, information FROM session
+            "SELECT claims, merchant_x5t, gateway_x5t, response, information FROM session
              JOIN shop_order ON shop_order.id = session.shop_order
              WHERE sid = ?1",
             [sid.as_bytes()],
@@ -48,18 +50,22 @@ pub(super) fn session(
                     row.get::<_, [u8; 32]>(1)?,
                     row.get::<_, [u8; 32]>(2)?,
                     row.get::<_, String>(3)?,
+                    row.get::<_, String>(4)?,
                 ))
             },
         )
         .optional()?;
-    row.map(|(claims, merchant_x5t, gateway_x5t, information)| {
-        Ok(SessionRecord {
-            session: from_json(&claims)?,
-            merchant_x5t: Digest::from_bytes(merchant_x5t),
-            gateway_x5t: Digest::from_bytes(gateway_x5t),
-            order: from_json(&information)?,
-        })
-    })
+    row.map(
+        |(claims, merchant_x5t, gateway_x5t, response, information)| {
+            Ok(SessionRecord {
+                session: from_json(&claims)?,
+                merchant_x5t: Digest::from_bytes(merchant_x5t),
+                gateway_x5t: Digest::from_bytes(gateway_x5t),
+                response,
+                order: from_json(&information)?,
+            })
+        },
+    )
     .transpose()
 }
 
@@ -91,6 +97,15 @@ pub(super) fn insert_purchase(
         ],
     )?;
     Ok(())
+}
+
+/// Whether a row was refused because one like it is there already. Every other broken constraint is a
+/// fault of ours.
+pub(super) fn is_not_unique(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::{SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE};
+    error.sqlite_error().is_some_and(|error| {
+        [SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE].contains(&error.extended_code)
+    })
 }
 
 /// The purchase by one of its unique columns.
@@ -125,6 +140,7 @@ fn purchase(row: &Row<'_>) -> Result<PurchaseRecord, StoreError> {
         pih: Digest::from_bytes(row.get("pih")?),
         amount: from_json(&row.get::<_, String>("amount")?)?,
         dual_signature: row.get("dual_signature")?,
+        order_disclosure: row.get("order_disclosure")?,
         payment_information: row.get("payment_information")?,
         authorization_request: row.get("authorization_request")?,
         state: state(row)?,
@@ -157,14 +173,55 @@ fn state(row: &Row<'_>) -> Result<PurchaseState, StoreError> {
     }
 }
 
-/// Transactions, oldest first.
-pub(super) fn xids(
-    connection: &Connection,
-    condition: &'static str,
-) -> Result<Vec<Xid>, StoreError> {
-    let mut statement = connection.prepare(&format!(
-        "SELECT xid FROM purchase {condition} ORDER BY created_at"
-    ))?;
+/// The transactions without outcome, oldest first.
+pub(super) fn pending(connection: &Connection) -> Result<Vec<Xid>, StoreError> {
+    let mut statement = connection
+        .prepare_cached("SELECT xid FROM purchase WHERE state = 'pending' ORDER BY created_at")?;
     let xids = statement.query_map([], |row| Ok(Xid::from_bytes(row.get(0)?)))?;
     Ok(xids.collect::<Result<_, _>>()?)
+}
+
+/// All purchases, or those of one order; newest first.
+pub(super) fn purchases(
+    connection: &Connection,
+    order: Option<OrderId>,
+) -> Result<Vec<PurchaseRecord>, StoreError> {
+    let mut statement = connection.prepare(
+        "SELECT * FROM purchase WHERE ?1 IS NULL OR shop_order = ?1 ORDER BY created_at DESC",
+    )?;
+    let rows = statement.query_map([order.as_ref().map(OrderId::as_bytes)], |row| {
+        Ok(purchase(row))
+    })?;
+    rows.map(|row| row?).collect()
+}
+
+/// All orders, or one; newest first.
+pub(super) fn orders(
+    connection: &Connection,
+    order: Option<OrderId>,
+) -> Result<Vec<OrderRecord>, StoreError> {
+    // At most one purchase of an order is pending or approved.
+    let mut statement = connection.prepare(
+        "SELECT information, shop_order.created_at AS placed_at, state FROM shop_order
+         LEFT JOIN purchase
+             ON purchase.shop_order = shop_order.id AND state IN ('pending', 'approved')
+         WHERE ?1 IS NULL OR id = ?1
+         ORDER BY placed_at DESC",
+    )?;
+    let rows = statement.query_map([order.as_ref().map(OrderId::as_bytes)], |row| {
+        Ok(order_record(row))
+    })?;
+    rows.map(|row| row?).collect()
+}
+
+fn order_record(row: &Row<'_>) -> Result<OrderRecord, StoreError> {
+    Ok(OrderRecord {
+        information: from_json(&row.get::<_, String>("information")?)?,
+        placed_at: Timestamp(row.get::<_, i64>("placed_at")?.try_into().unwrap_or(0)),
+        state: match row.get::<_, Option<String>>("state")?.as_deref() {
+            None => OrderState::Open,
+            Some("pending") => OrderState::Pending,
+            Some(_) => OrderState::Paid,
+        },
+    })
 }

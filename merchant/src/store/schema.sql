@@ -12,7 +12,8 @@ CREATE TABLE session (
     shop_order BLOB NOT NULL REFERENCES shop_order (id),
     claims TEXT NOT NULL,
     merchant_x5t BLOB NOT NULL,
-    gateway_x5t BLOB NOT NULL
+    gateway_x5t BLOB NOT NULL,
+    response TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- A purchase that was verified. Its row consumes the session and the order together.

@@ -31,7 +31,12 @@ async fn with_session(store: &Store, order: &OrderInformation) -> Session {
         },
     };
     store
-        .add_session(session.clone(), Digest::of(b"m"), Digest::of(b"g"))
+        .add_session(NewSession {
+            session: session.clone(),
+            merchant_x5t: Digest::of(b"m"),
+            gateway_x5t: Digest::of(b"g"),
+            response: "signed".to_owned(),
+        })
         .await
         .unwrap();
     session
@@ -167,4 +172,96 @@ async fn the_sealed_payment_is_deleted_with_the_decision_which_is_never_changed(
     );
     assert!(record.payment_information.is_none());
     assert!(store.pending().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_order_is_open_then_pending_then_paid_and_a_decline_opens_it_again() {
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(&directory.path().join("m.db")).unwrap();
+    let order = with_order(&store).await;
+    let state = async || {
+        let record = store.order_record(order.order).await.unwrap().unwrap();
+        assert_eq!(record.information, order);
+        record.state
+    };
+    assert_eq!(state().await, OrderState::Open);
+    for (decision, then) in [
+        (Decision::Declined, OrderState::Open),
+        (Decision::Approved, OrderState::Paid),
+    ] {
+        let purchase = purchase_in(&with_session(&store, &order).await);
+        let xid = purchase.xid;
+        assert_eq!(store.consume(purchase).await.unwrap(), Consumed::Done);
+        assert_eq!(state().await, OrderState::Pending);
+        store.decide(xid, decision, response()).await.unwrap();
+        assert_eq!(state().await, then);
+    }
+    assert_eq!(store.purchases_of(order.order).await.unwrap().len(), 2);
+    assert_eq!(store.orders().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_known_transaction_in_another_session_is_taken_and_an_unknown_session_a_fault() {
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(&directory.path().join("m.db")).unwrap();
+    let first = purchase_in(&with_session(&store, &with_order(&store).await).await);
+    let other = with_session(&store, &with_order(&store).await).await;
+    let again = NewPurchase {
+        xid: first.xid,
+        ..purchase_in(&other)
+    };
+    store.consume(first).await.unwrap();
+    assert_eq!(store.consume(again).await.unwrap(), Consumed::Taken);
+    let nowhere = NewPurchase {
+        sid: Sid::random().unwrap(),
+        ..purchase_in(&other)
+    };
+    assert!(matches!(
+        store.consume(nowhere).await,
+        Err(StoreError::Failed(_))
+    ));
+}
+
+#[tokio::test]
+async fn a_session_is_kept_with_the_response_that_was_signed() {
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(&directory.path().join("m.db")).unwrap();
+    let order = with_order(&store).await;
+    let session = with_session(&store, &order).await;
+    let record = store.session(session.sid).await.unwrap().unwrap();
+    assert_eq!(record.session, session);
+    assert_eq!(record.order, order);
+    assert_eq!(record.response, "signed");
+    assert_eq!(
+        (record.merchant_x5t, record.gateway_x5t),
+        (Digest::of(b"m"), Digest::of(b"g"))
+    );
+}
+
+#[test]
+fn looking_at_a_store_that_is_not_there_makes_none() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("m.db");
+    assert!(Store::open_existing(&path).is_err());
+    assert!(!path.exists());
+    drop(Store::open(&path).unwrap());
+    assert!(Store::open_existing(&path).is_ok());
+}
+
+#[test]
+fn a_database_of_another_program_is_left_alone() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("m.db");
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("CREATE TABLE theirs (a)").unwrap();
+    drop(other);
+    let error = Store::open(&path).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("another program"), "{error}");
+    std::fs::write(
+        &path,
+        "not a database, but long enough to be taken for one".repeat(4),
+    )
+    .unwrap();
+    let error = Store::open(&path).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("not an SQLite database"), "{error}");
 }

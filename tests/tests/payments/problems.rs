@@ -68,6 +68,9 @@ impl Scene {
     }
 }
 
+/// A change to a good request.
+type Change = fn(&mut AuthorizationRequest);
+
 /// An authorization request with whatever members.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct AnyRequest(Value);
@@ -152,7 +155,7 @@ async fn a_signature_that_does_not_hold_is_refused_whoever_s_it_is() {
     );
 
     for change in [
-        (|request| request.dsh = Digest::of(b"other")) as fn(&mut AuthorizationRequest),
+        (|request| request.dsh = Digest::of(b"other")) as Change,
         |request| request.oid = Digest::of(b"other"),
     ] {
         assert_eq!(
@@ -166,7 +169,7 @@ async fn a_signature_that_does_not_hold_is_refused_whoever_s_it_is() {
 #[tokio::test]
 async fn what_does_not_belong_together_is_refused_by_its_name() {
     let scene = Scene::new();
-    let cases: [(fn(&mut AuthorizationRequest), Problem); 9] = [
+    let cases: [(Change, Problem); 9] = [
         (
             |request| request.sid = Sid::random().unwrap(),
             Problem::ChallengeMismatch,

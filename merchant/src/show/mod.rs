@@ -1,0 +1,102 @@
+//! `orders` and `purchases`: what this merchant recorded. There is no card in it.
+
+mod orders;
+mod purchases;
+
+use std::{error::Error, process::ExitCode};
+
+use protocol::{money, order_information::OrderInformation};
+use serde::Serialize;
+
+use crate::{
+    cli::{Orders, Purchases},
+    config::Config,
+    store::Store,
+};
+
+/// The exit code for what is not there.
+const NOT_FOUND: u8 = 3;
+
+/// Runs one of the commands about orders.
+pub(crate) async fn orders(config: &Config, command: Orders) -> Result<ExitCode, Box<dyn Error>> {
+    let store = Store::open_existing(&config.path(&config.store.path))?;
+    match command {
+        Orders::List { json } => orders::list(&store, json).await,
+        Orders::Show { order, json } => orders::show(&store, order, json).await,
+    }
+}
+
+/// Runs one of the commands about purchases.
+pub(crate) async fn purchases(
+    config: &Config,
+    command: Purchases,
+) -> Result<ExitCode, Box<dyn Error>> {
+    let store = Store::open_existing(&config.path(&config.store.path))?;
+    match command {
+        Purchases::List { json } => purchases::list(&store, json).await,
+        Purchases::Show { xid, json } => purchases::show(&store, xid, json).await,
+    }
+}
+
+/// What is ordered, a line for each thing.
+fn print_order_information(order: &OrderInformation) {
+    for item in &order.items {
+        let price = money::written(item.unit_price, order.total.currency());
+        let name = printable(&item.name);
+        field(
+            "",
+            format!("{} × {name}, {price} each", item.quantity.get()),
+        );
+    }
+    if let Some(delivery) = &order.delivery {
+        field("deliver to", printable(delivery));
+    }
+    field("total", order.total);
+}
+
+/// A text that a payer chose, for the operator's terminal: nothing in it moves the cursor, hides or
+/// reorders.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|character| match character {
+            '\u{061c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}'
+            | '\u{feff}' => char::REPLACEMENT_CHARACTER,
+            control if control.is_control() => char::REPLACEMENT_CHARACTER,
+            other => other,
+        })
+        .collect()
+}
+
+fn field(name: &str, value: impl std::fmt::Display) {
+    print(&format!("  {name:<16}{value}"));
+}
+
+fn print_json<T: Serialize>(value: &T) -> Result<(), serde_json::Error> {
+    print(&serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "a command line program prints its results"
+)]
+fn print(line: &str) {
+    println!("{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_payer_wrote_can_not_move_the_cursor_or_reorder_text() {
+        assert_eq!(
+            printable("1 Höhe\u{1b}[2J\r\n"),
+            "1 Höhe\u{fffd}[2J\u{fffd}\u{fffd}"
+        );
+        assert_eq!(printable("a\u{202e}b\u{200b}c"), "a\u{fffd}b\u{fffd}c");
+    }
+}

@@ -1,0 +1,92 @@
+//! The SQLite file: whose it is, its version, and how it is opened.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::StoreError;
+
+/// "TwSm": what marks the file as ours (PRAGMA application_id).
+const APPLICATION_ID: i64 = 0x5477_536d;
+
+/// The version of schema.sql.
+const VERSION: i64 = 1;
+
+/// An older library has a race between a commit and a checkpoint that can lose commits in WAL mode.
+const LIBRARY_MIN: i32 = 3_051_003;
+
+/// Opens the file, and makes it if it is not there.
+pub(super) fn open_or_make(path: &Path) -> Result<Connection, StoreError> {
+    open(path, OpenFlags::default())
+}
+
+/// Opens the file, which must be there.
+pub(super) fn open_existing(path: &Path) -> Result<Connection, StoreError> {
+    if !path.exists() {
+        return Err(unusable(path, "there is none yet; `serve` makes it"));
+    }
+    open(path, OpenFlags::default() - OpenFlags::SQLITE_OPEN_CREATE)
+}
+
+fn open(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
+    if rusqlite::version_number() < LIBRARY_MIN {
+        return Err(unusable(
+            path,
+            "the SQLite library can lose commits in WAL mode; build with 3.51.3 or newer",
+        ));
+    }
+    let failed = |error: rusqlite::Error| unusable(path, &advice(&error));
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection
+        .busy_timeout(Duration::from_secs(5))
+        .map_err(failed)?;
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let application = pragma("application_id").map_err(failed)?;
+    let version = pragma("user_version").map_err(failed)?;
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(failed)?;
+    let is_new = application == 0 && version == 0 && tables == 0;
+    if !is_new && application != APPLICATION_ID {
+        return Err(unusable(
+            path,
+            "a database of another program; configure another [store] path",
+        ));
+    }
+    if version > VERSION {
+        return Err(unusable(path, "made by a newer merchant; run that one"));
+    }
+    connection
+        .pragma_update(None, "journal_mode", "WAL")
+        .and_then(|()| connection.pragma_update(None, "synchronous", "FULL"))
+        .and_then(|()| connection.pragma_update(None, "foreign_keys", true))
+        .map_err(failed)?;
+    if is_new {
+        connection
+            .execute_batch(&format!(
+                "BEGIN IMMEDIATE;\n{}\nPRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {VERSION};\nCOMMIT;",
+                include_str!("schema.sql")
+            ))
+            .map_err(failed)?;
+    }
+    Ok(connection)
+}
+
+fn unusable(path: &Path, reason: &str) -> StoreError {
+    StoreError::Unusable {
+        path: path.display().to_string(),
+        reason: reason.to_owned(),
+    }
+}
+
+fn advice(error: &rusqlite::Error) -> String {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => {
+            "not an SQLite database; configure another [store] path".to_owned()
+        }
+        Some(ErrorCode::DatabaseBusy) => {
+            "another process writes it; one merchant has one database".to_owned()
+        }
+        _ => format!("{error}; check the file, its directory and their owner"),
+    }
+}
