@@ -14,6 +14,7 @@ mod gateway;
 mod http;
 mod keys;
 mod limits;
+mod monitoring;
 mod output;
 mod payments;
 mod receipts;

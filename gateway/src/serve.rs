@@ -1,8 +1,7 @@
 //! `serve`: build everything, listen, and on a signal finish what is running.
 
-use std::{error::Error, path::PathBuf, sync::Arc, time::Duration};
+use std::{error::Error, path::PathBuf, sync::Arc};
 
-use metrics_exporter_prometheus::PrometheusBuilder;
 use mtls::server::{ClientAuth, Limits, Listener, ServerTls};
 use protocol::names::Role;
 use tokio::{
@@ -18,12 +17,13 @@ use crate::{
     gateway::Gateway,
     http,
     keys::{self, GatewayKeys},
+    monitoring,
     store::Store,
 };
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
-    let prometheus = PrometheusBuilder::new().install_recorder()?;
+    let prometheus = monitoring::install()?;
     let limits = Limits {
         connections_max: config.limits.connections,
         ..Limits::default()
@@ -78,18 +78,9 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     }
     {
         let gateway = Arc::clone(&gateway);
-        let upkeep = prometheus.clone();
         let handler =
             move |_, request| admin::answer(Arc::clone(&gateway), prometheus.clone(), request);
         listeners.spawn(operators.serve(handler, wait(stopped.clone())));
-        // The exporter keeps every sample until it is asked or told to fold them.
-        tokio::spawn(async move {
-            let mut minutes = tokio::time::interval(Duration::from_secs(60));
-            loop {
-                minutes.tick().await;
-                upkeep.run_upkeep();
-            }
-        });
     }
     while listeners.join_next().await.is_some() {}
     tracing::info!("drained and stopped");

@@ -1,0 +1,70 @@
+//! The Prometheus side of the metrics: buckets, descriptions, upkeep. What is counted is counted where it
+//! happens.
+
+use std::time::Duration;
+
+use metrics::{Unit, describe_counter, describe_histogram};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+
+/// Upper bounds in seconds: from an operation of a fast software token to a request at its deadline.
+const SECONDS: [f64; 14] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0,
+    5.0,
+];
+
+/// The exporter keeps every sample until it is asked, or told to fold them.
+const UPKEEP: Duration = Duration::from_secs(60);
+
+/// Has everything that is counted from now on kept for Prometheus.
+///
+/// # Errors
+/// When something else records the metrics of this process already.
+pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets(&SECONDS)?
+        .install_recorder()?;
+    describe();
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        let mut minutes = tokio::time::interval(UPKEEP);
+        loop {
+            minutes.tick().await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(handle)
+}
+
+fn describe() {
+    describe_histogram!(
+        "twinseal_request_seconds",
+        Unit::Seconds,
+        "From a request's arrival to its answer, by listener"
+    );
+    describe_counter!(
+        "twinseal_requests_total",
+        "Answered requests, by listener and HTTP status"
+    );
+    describe_counter!(
+        "twinseal_problems_total",
+        "Refused requests, by the problem that they were told"
+    );
+    describe_counter!(
+        "twinseal_decisions_total",
+        "Decided authorizations, by the receipt's code"
+    );
+    describe_histogram!(
+        "twinseal_hsm_queue_seconds",
+        Unit::Seconds,
+        "How long operations waited for a PKCS#11 session, by key and operation"
+    );
+    describe_histogram!(
+        "twinseal_hsm_execution_seconds",
+        Unit::Seconds,
+        "How long operations took in the token, by key and operation"
+    );
+    describe_counter!(
+        "twinseal_hsm_failures_total",
+        "Operations that the token did not do, by key and operation"
+    );
+}
