@@ -46,6 +46,7 @@ fn claims(gateway: &Gateway, decision: &DecisionRecord) -> Receipt {
         nm: decision.nm,
         dsh: decision.dsh,
         reqh: decision.reqh,
+        target: None,
         decision: decision.code.decision(),
         code: decision.code.digits().to_owned(),
         reason: decision.code.reason().to_owned(),

@@ -8,17 +8,22 @@
 //! 3. [`authorization`]: the merchant asks, the gateway checks and opens PI (message 4);
 //! 4. [`receipt`]: the gateway's answer (message 5).
 //!
+//! After it: [`lifecycle`] (what a merchant asks of an authorization), [`cancellation`] (the payer
+//! withdraws), [`inquiry`].
+//!
 //! They stand on [`jws`] (signed messages), [`sd_jwt`] and [`dual_signature`] (one signature over two
 //! parts), [`sealed_payment`] (the JWE), [`pki`] (who a signer is) and [`json`] (what is read at all).
 //! A thing that was checked has a type of its own, and the check is what makes it.
 
 pub mod authorization;
+pub mod cancellation;
 pub mod dual_signature;
 pub mod encoding;
 pub mod identifiers;
 pub mod inquiry;
 pub mod json;
 pub mod jws;
+pub mod lifecycle;
 pub mod money;
 pub mod names;
 pub mod order_information;

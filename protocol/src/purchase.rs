@@ -15,7 +15,7 @@ use crate::{
     payment_information::{Instrument, PaymentInformation},
     pki::Trust,
     problem::{Problem, Refusal},
-    receipt::{Decision, Receipt},
+    receipt::{Action, Decision, Receipt},
     sd_jwt::{Disclosure, TwoDigests},
     sealed_payment::{self, SealedPayment},
     session::AcceptedSession,
@@ -329,12 +329,27 @@ pub struct PayersView<'a> {
 }
 
 impl PayersView<'_> {
-    /// Whether a verified receipt is about this purchase, whole.
+    /// Whether a verified receipt decides this purchase. A receipt of what came after, or of its
+    /// cancellation, does not.
+    ///
+    /// # Errors
+    /// `challenge-mismatch` for another action, and those of [`PayersView::check_about`].
+    pub fn check_receipt(&self, receipt: &Receipt) -> Result<(), Refusal> {
+        if receipt.action != Action::Authorization {
+            return Err(Refusal::new(
+                Problem::ChallengeMismatch,
+                format!("the receipt is about a {}", receipt.action),
+            ));
+        }
+        self.check_about(receipt)
+    }
+
+    /// Whether a verified receipt, of whatever action, is about this purchase, whole.
     ///
     /// # Errors
     /// `gateway-mismatch`, `merchant-mismatch`, `challenge-mismatch`, `signature-invalid` (another
     /// signature or client), `amount-mismatch`.
-    pub fn check_receipt(&self, receipt: &Receipt) -> Result<(), Refusal> {
+    pub fn check_about(&self, receipt: &Receipt) -> Result<(), Refusal> {
         let signed = self.dual_signature;
         if receipt.gateway != signed.gateway.id {
             return Err(Refusal::new(

@@ -19,6 +19,60 @@ use crate::{
 pub enum Action {
     /// An authorization request was decided.
     Authorization,
+    /// What was held was booked, wholly or in part.
+    Capture,
+    /// A capture was undone, wholly or in part.
+    CaptureReversal,
+    /// What was held was released, wholly or in part.
+    Reversal,
+    /// What was booked was given back, wholly or in part.
+    Refund,
+    /// A refund was undone, wholly or in part.
+    RefundReversal,
+    /// The payer withdrew the purchase before it was decided.
+    Cancellation,
+}
+
+impl Action {
+    /// Every action.
+    pub const ALL: [Action; 7] = [
+        Action::Authorization,
+        Action::Capture,
+        Action::CaptureReversal,
+        Action::Reversal,
+        Action::Refund,
+        Action::RefundReversal,
+        Action::Cancellation,
+    ];
+
+    /// The word in a receipt.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Action::Authorization => "authorization",
+            Action::Capture => "capture",
+            Action::CaptureReversal => "capture-reversal",
+            Action::Reversal => "reversal",
+            Action::Refund => "refund",
+            Action::RefundReversal => "refund-reversal",
+            Action::Cancellation => "cancellation",
+        }
+    }
+
+    /// Reads the word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.as_str() == word)
+    }
+
+    /// Whether it undoes an earlier booking, which it then names.
+    pub const fn has_target(self) -> bool {
+        matches!(self, Action::CaptureReversal | Action::RefundReversal)
+    }
+}
+
+impl std::fmt::Display for Action {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// Yes or no.
@@ -131,6 +185,16 @@ pub struct Totals {
     pub refunded: u64,
 }
 
+impl Totals {
+    /// Whether the sums hold: captured + reversed ≤ authorized, refunded ≤ captured.
+    pub fn holds(&self) -> bool {
+        self.captured
+            .checked_add(self.reversed)
+            .is_some_and(|used| used <= self.authorized)
+            && self.refunded <= self.captured
+    }
+}
+
 /// What the gateway decided, and about what: the statement that both others can prove.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -145,7 +209,7 @@ pub struct Receipt {
     pub action: Action,
     /// Who decided.
     pub gateway: GatewayName,
-    /// Who asked.
+    /// Who asked; of a cancellation, who was to be paid.
     pub merchant: MerchantName,
     /// The digest of the payer's certificate.
     pub client: Digest,
@@ -159,8 +223,11 @@ pub struct Receipt {
     pub nm: MerchantNonce,
     /// `h(DS)`: what the payer asked.
     pub dsh: Digest,
-    /// `h(authorization request JWS)`: what the merchant asked.
+    /// `h(request JWS)`: what the merchant asked, or the payer who cancels.
     pub reqh: Digest,
+    /// The `jti` of the capture or refund that was undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Jti>,
     /// Yes or no.
     pub decision: Decision,
     /// Why, two digits.
@@ -188,19 +255,27 @@ impl Message for Receipt {
     }
 
     fn check_members(&self) -> Result<(), Refusal> {
+        let contradiction = |detail| Err(Refusal::new(Problem::Malformed, detail));
         let is_whole = Code::from_digits(&self.code)
             .is_some_and(|code| code.reason() == self.reason && code.decision() == self.decision);
         let is_approved = self.decision == Decision::Approved;
-        if is_whole
-            && self.authorization.is_some() == is_approved
-            && self.capture_before.is_some() == is_approved
+        let is_authorized = is_approved && self.action != Action::Cancellation;
+        if !is_whole
+            || self.authorization.is_some() != is_authorized
+            || self.capture_before.is_some() != is_authorized
         {
-            Ok(())
-        } else {
-            Err(Refusal::new(
-                Problem::Malformed,
-                "decision, code, reason and authorization do not go together",
-            ))
+            return contradiction("decision, code, reason and authorization do not go together");
         }
+        // Only an authorization can be declined; what else can't be done is a problem, not a receipt.
+        if !is_approved && self.action != Action::Authorization {
+            return contradiction("a declined action that is no authorization");
+        }
+        if self.target.is_some() != self.action.has_target() {
+            return contradiction("a target where there is none, or none where there is one");
+        }
+        if !self.totals.holds() || (self.totals.authorized > 0) != is_authorized {
+            return contradiction("totals that contradict one another");
+        }
+        Ok(())
     }
 }

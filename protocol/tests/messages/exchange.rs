@@ -262,6 +262,7 @@ pub fn approve(parties: &Parties, opened: &OpenedAuthorization) -> String {
         nm: signed.nm,
         dsh: opened.dual_signature().hash(),
         reqh: opened.request().hash(),
+        target: None,
         decision: code.decision(),
         code: code.digits().to_owned(),
         reason: code.reason().to_owned(),

@@ -5,12 +5,14 @@ use std::{fs, path::PathBuf};
 use aws_lc_rs::agreement::{self, ECDH_P256, PrivateKey, UnparsedPublicKey};
 use protocol::{
     authorization::{GatewayContext, ReceivedAuthorization},
+    cancellation::VerifiedCancellation,
     dual_signature::DualSignature,
     encoding,
     identifiers::Digest,
     inquiry::{Inquiry, check_proof},
     json,
     jws::Received,
+    lifecycle::{Capture, Operation, ReceivedBatch, ReceivedLifecycle, RefundReversal},
     names::{GatewayName, PartyName, Role},
     order_information::OrderInformation,
     pki::{Trust, TrustSource},
@@ -177,8 +179,29 @@ impl World {
                 let xid = self.dual_signature.xid;
                 check_proof(&proof, asked, xid, Skew::default(), vector.at)
             }
+            "capture" => self.judge_lifecycle::<Capture>(vector, &input, &trust),
+            "refund-reversal" => self.judge_lifecycle::<RefundReversal>(vector, &input, &trust),
+            "batch" => ReceivedBatch::read(&input)?
+                .verify(vector.peer.as_ref().unwrap(), &trust, vector.at)?
+                .check_first(vector.gateway.as_ref().unwrap(), Skew::default(), vector.at),
+            "cancellation" => {
+                let gateway = vector.gateway.as_ref().unwrap();
+                let skew = Skew::default();
+                VerifiedCancellation::read(&input, gateway, &trust, skew, vector.at).map(drop)
+            }
             other => panic!("{}: no message {other}", vector.name),
         }
+    }
+
+    fn judge_lifecycle<O: Operation>(
+        &self,
+        vector: &Vector,
+        body: &[u8],
+        trust: &Trust,
+    ) -> Result<(), Refusal> {
+        ReceivedLifecycle::<O>::read(body)?
+            .verify(vector.peer.as_ref().unwrap(), trust, vector.at)?
+            .check_first(vector.gateway.as_ref().unwrap(), Skew::default(), vector.at)
     }
 
     fn judge_session(&self, vector: &Vector, jws: &str, trust: &Trust) -> Result<(), Refusal> {

@@ -130,6 +130,7 @@ fn a_merchant_that_reports_success_on_a_declined_receipt_is_not_believed() {
     claims.reason = Code::InsufficientFunds.reason().to_owned();
     claims.authorization = None;
     claims.capture_before = None;
+    claims.totals.authorized = 0;
     let declined = sign_receipt(&parties.gateway, &claims);
     let declined: Verified<Receipt> = Received::read(&declined)
         .unwrap()

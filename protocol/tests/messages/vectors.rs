@@ -101,6 +101,11 @@ fn bad_answers_and_proofs_are_refused_as_named() {
 }
 
 #[test]
+fn bad_lifecycle_requests_and_cancellations_are_refused_as_named() {
+    judge("refused-lifecycle.json");
+}
+
+#[test]
 fn a_refusal_never_tells_the_card_or_the_cart() {
     let world = World::read();
     for (file, _) in files()

@@ -75,6 +75,7 @@ fn responses(topic: &mut Topic<'_>) {
                     claims["decision"] = "declined".into();
                     claims["code"] = "51".into();
                     claims["reason"] = "insufficient-funds".into();
+                    claims["totals"]["authorized"] = 0.into();
                     let members = claims.as_object_mut().unwrap();
                     members.remove("authorization");
                     members.remove("capture_before");

@@ -28,6 +28,10 @@ pub enum Jws {
     Receipt,
     Answer,
     Inquiry,
+    Capture,
+    RefundReversal,
+    Cancellation,
+    Batch,
 }
 
 impl Jws {
@@ -39,6 +43,10 @@ impl Jws {
             Jws::Receipt => "twinseal-receipt+jwt",
             Jws::Answer => "twinseal-purchase+jwt",
             Jws::Inquiry => "twinseal-inquiry+jwt",
+            Jws::Capture => "twinseal-capture+jwt",
+            Jws::RefundReversal => "twinseal-refund-reversal+jwt",
+            Jws::Cancellation => "twinseal-cancellation+jwt",
+            Jws::Batch => "twinseal-batch+jwt",
         }
     }
 }
@@ -68,6 +76,8 @@ pub enum Stage {
     GatewayHalf,
     AuthorizationBody,
     PurchaseResponse,
+    LifecycleBody,
+    CancellationBody,
 }
 
 /// Who signs, and what it shows of itself.
@@ -280,6 +290,47 @@ impl<'a> Draft<'a> {
                 "version": 1, "jti": id("inquiry jti"), "iat": AT, "aud": GATEWAY, "xid": id("xid"),
             }),
         );
+        let lifecycle = |message, claims: Value| {
+            let request = self.jws(message, &merchant_signer, claims);
+            self.apply(
+                Stage::LifecycleBody,
+                json!({"request": request}).to_string(),
+            )
+        };
+        let capture_body = lifecycle(
+            Jws::Capture,
+            json!({
+                "version": 1, "jti": id("capture jti"), "iat": AT, "merchant": MERCHANT,
+                "gateway": GATEWAY, "xid": id("xid"), "amount": amount,
+            }),
+        );
+        let refund_reversal_body = lifecycle(
+            Jws::RefundReversal,
+            json!({
+                "version": 1, "jti": id("refund reversal jti"), "iat": AT, "merchant": MERCHANT,
+                "gateway": GATEWAY, "xid": id("xid"), "amount": amount, "target": id("refund jti"),
+            }),
+        );
+        let batch_body = lifecycle(
+            Jws::Batch,
+            json!({
+                "version": 1, "jti": id("batch jti"), "iat": AT, "merchant": MERCHANT,
+                "gateway": GATEWAY, "currency": "EUR",
+            }),
+        );
+        let cancellation = self.jws(
+            Jws::Cancellation,
+            &client_signer,
+            json!({
+                "version": 1, "jti": id("cancellation jti"), "iat": AT, "gateway": GATEWAY,
+                "xid": id("xid"), "dsh": h(&dual_signature),
+            }),
+        );
+        let cancellation_body = self.apply(
+            Stage::CancellationBody,
+            json!({"cancellation": cancellation, "dual_signature": format!("{dual_signature}~")})
+                .to_string(),
+        );
         Made {
             session_request,
             session,
@@ -299,6 +350,10 @@ impl<'a> Draft<'a> {
             answer,
             purchase_response,
             inquiry,
+            capture_body,
+            refund_reversal_body,
+            batch_body,
+            cancellation_body,
         }
     }
 
@@ -354,4 +409,8 @@ pub struct Made {
     pub answer: String,
     pub purchase_response: String,
     pub inquiry: String,
+    pub capture_body: String,
+    pub refund_reversal_body: String,
+    pub batch_body: String,
+    pub cancellation_body: String,
 }

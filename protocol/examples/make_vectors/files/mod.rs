@@ -10,6 +10,7 @@ mod certificates;
 mod draft;
 mod edit;
 mod good;
+mod lifecycle;
 mod order;
 mod purchase;
 mod purchase_form;
@@ -41,7 +42,11 @@ pub fn files() -> Vec<(&'static str, String)> {
             "accepted.json",
             topic(
                 "Unusual, and to be accepted.",
-                &[accepted::fill, certificates::fill_accepted],
+                &[
+                    accepted::fill,
+                    certificates::fill_accepted,
+                    lifecycle::fill_accepted,
+                ],
             ),
         ),
         (
@@ -88,6 +93,13 @@ pub fn files() -> Vec<(&'static str, String)> {
             topic(
                 "Messages 5 and 6, and proofs, that are refused.",
                 &[receipts::fill, answers::fill],
+            ),
+        ),
+        (
+            "refused-lifecycle.json",
+            topic(
+                "Captures, refund reversals, batches and cancellations that are refused before any record is looked at.",
+                &[lifecycle::fill],
             ),
         ),
     ]

@@ -81,6 +81,33 @@ fn receipts_of_other_purchases(topic: &mut Topic<'_>) {
             ),
         ],
     );
+    topic.each_refused(
+        Message::Receipt,
+        Stage::Claims(Jws::Receipt),
+        [
+            (
+                challenge,
+                "the receipt of a capture where a decision is wanted",
+                "Only an authorization's receipt decides a purchase.",
+                on_json(|claims| {
+                    claims["action"] = "capture".into();
+                    claims["totals"]["captured"] = 2450.into();
+                }),
+            ),
+            (
+                challenge,
+                "the receipt of a cancellation where a decision is wanted",
+                "It says approved, and means the cancellation.",
+                on_json(|claims| {
+                    claims["action"] = "cancellation".into();
+                    claims["totals"]["authorized"] = 0.into();
+                    let members = claims.as_object_mut().unwrap();
+                    members.remove("authorization");
+                    members.remove("capture_before");
+                }),
+            ),
+        ],
+    );
     let old = Draft::new(topic.parties)
         .labelled("second purchase")
         .make()
@@ -175,6 +202,67 @@ fn receipts_that_contradict_themselves(topic: &mut Topic<'_>) {
                 "negative totals",
                 "Numbers are 0 or more.",
                 set("/totals/captured", -1),
+            ),
+            (
+                malformed,
+                "a decline that authorized something",
+                "What is declined holds nothing.",
+                on_json(|claims| {
+                    claims["decision"] = "declined".into();
+                    claims["code"] = "51".into();
+                    claims["reason"] = "insufficient-funds".into();
+                    let members = claims.as_object_mut().unwrap();
+                    members.remove("authorization");
+                    members.remove("capture_before");
+                }),
+            ),
+            (
+                malformed,
+                "captured and reversed above authorized",
+                "The sums hold in every receipt.",
+                on_json(|claims| {
+                    claims["totals"]["captured"] = 2000.into();
+                    claims["totals"]["reversed"] = 451.into();
+                }),
+            ),
+            (
+                malformed,
+                "refunded above captured",
+                "The sums hold in every receipt.",
+                set("/totals/refunded", 1),
+            ),
+            (
+                malformed,
+                "an authorization with a target",
+                "Only what undoes a booking names one.",
+                set("/target", encoding::base64url(&[9; 16])),
+            ),
+            (
+                malformed,
+                "a capture reversal without a target",
+                "It says what it undoes.",
+                set("/action", "capture-reversal"),
+            ),
+            (
+                malformed,
+                "a cancellation with an authorization",
+                "What is cancelled was never authorized.",
+                set("/action", "cancellation"),
+            ),
+            (
+                malformed,
+                "a declined capture",
+                "What can't be captured is a problem, not a receipt.",
+                on_json(|claims| {
+                    claims["action"] = "capture".into();
+                    claims["decision"] = "declined".into();
+                    claims["code"] = "51".into();
+                    claims["reason"] = "insufficient-funds".into();
+                    claims["totals"]["authorized"] = 0.into();
+                    let members = claims.as_object_mut().unwrap();
+                    members.remove("authorization");
+                    members.remove("capture_before");
+                }),
             ),
             (
                 Problem::UnsupportedVersion,

@@ -19,6 +19,10 @@ pub enum Message {
     Receipt,
     PurchaseResponse,
     Inquiry,
+    Capture,
+    RefundReversal,
+    Batch,
+    Cancellation,
 }
 
 impl Message {
@@ -31,6 +35,10 @@ impl Message {
             Message::Receipt => "receipt",
             Message::PurchaseResponse => "purchase-response",
             Message::Inquiry => "inquiry",
+            Message::Capture => "capture",
+            Message::RefundReversal => "refund-reversal",
+            Message::Batch => "batch",
+            Message::Cancellation => "cancellation",
         }
     }
 
@@ -43,6 +51,10 @@ impl Message {
             Message::Receipt => made.receipt,
             Message::PurchaseResponse => made.purchase_response,
             Message::Inquiry => made.inquiry,
+            Message::Capture => made.capture_body,
+            Message::RefundReversal => made.refund_reversal_body,
+            Message::Batch => made.batch_body,
+            Message::Cancellation => made.cancellation_body,
         }
     }
 }
@@ -77,13 +89,13 @@ impl Vector {
         self
     }
 
-    /// Message 4, from another TLS peer.
+    /// A merchant's request, from another TLS peer.
     pub fn sent_by(&mut self, peer: &'static str) -> &mut Self {
         self.context = Some(("peer", peer));
         self
     }
 
-    /// Message 4, at another gateway.
+    /// A request, at another gateway.
     pub fn judged_by(&mut self, gateway: &'static str) -> &mut Self {
         self.context = Some(("gateway", gateway));
         self
@@ -100,10 +112,14 @@ impl Vector {
         });
         match self.message {
             Message::Session => json["host"] = json!("bookshop.example"),
-            Message::AuthorizationRequest => {
+            Message::AuthorizationRequest
+            | Message::Capture
+            | Message::RefundReversal
+            | Message::Batch => {
                 json["peer"] = json!(MERCHANT);
                 json["gateway"] = json!(GATEWAY);
             }
+            Message::Cancellation => json["gateway"] = json!(GATEWAY),
             _ => {}
         }
         if let Some((name, value)) = self.context {
