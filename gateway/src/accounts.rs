@@ -25,7 +25,11 @@ use crate::{
     keys,
     output::{print, print_json},
     serve::database,
-    store::{AccountRecord, NewAccount, NewInstrument, Store},
+    store::{
+        Store,
+        commands::{NewAccount, NewInstrument},
+        records::AccountRecord,
+    },
 };
 
 /// How long one HMAC in the token may take.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use protocol::identifiers::Xid;
 
 /// The Twinseal payment gateway: confirms payers by their dual signatures and approves payments. Its
 /// private keys stay in a PKCS#11 token.
@@ -78,10 +79,18 @@ pub(crate) enum Accounts {
 /// What can be seen of payments.
 #[derive(Subcommand)]
 pub(crate) enum Payments {
+    /// List all payments, newest first.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show what was decided of one transaction. The cart is not there to be shown.
     Show {
         /// The transaction.
-        xid: String,
+        // An id may begin with a hyphen, and is no option then.
+        #[arg(allow_hyphen_values = true)]
+        xid: Xid,
         /// Print JSON.
         #[arg(long)]
         json: bool,

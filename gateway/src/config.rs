@@ -117,6 +117,8 @@ pub(crate) struct Limits {
     pub(crate) requests_per_second: u32,
     /// Declined purchases per minute of one client, and as many at once.
     pub(crate) declines_per_minute: u32,
+    /// Cancellations per minute of one client, and as many at once.
+    pub(crate) cancellations_per_minute: u32,
     /// Days until a hold that was not captured ends.
     pub(crate) capture_days: u64,
 }
@@ -128,6 +130,7 @@ impl Default for Limits {
             operation_seconds: 5,
             requests_per_second: 20_000,
             declines_per_minute: 10,
+            cancellations_per_minute: 30,
             capture_days: 7,
         }
     }

@@ -28,6 +28,8 @@ pub(crate) struct Gateway {
     pub(crate) requests: RateLimit<MerchantName>,
     /// Declined purchases by client.
     pub(crate) declines: RateLimit<ClientName>,
+    /// Cancellations by client.
+    pub(crate) cancellations: RateLimit<ClientName>,
     operation: Duration,
     capture_days: u64,
 }
@@ -50,6 +52,7 @@ impl Gateway {
             skew: Skew::default(),
             requests: RateLimit::new(limits.requests_per_second, Duration::from_secs(1)),
             declines: RateLimit::new(limits.declines_per_minute, Duration::from_secs(60)),
+            cancellations: RateLimit::new(limits.cancellations_per_minute, Duration::from_secs(60)),
             operation: Duration::from_secs(limits.operation_seconds),
             capture_days: limits.capture_days,
         }

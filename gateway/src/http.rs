@@ -8,8 +8,9 @@ use mtls::{
     server::Peer,
 };
 use protocol::{
-    identifiers::Xid,
+    identifiers::{Jti, Xid},
     inquiry,
+    lifecycle::{Capture, CaptureReversal, Operation, Refund, RefundReversal, Reversal},
     problem::{Problem, Refusal},
 };
 
@@ -21,7 +22,15 @@ use crate::{
 
 const AUTHORIZATIONS: &str = "/v1/authorizations";
 const AUTHORIZATION: &str = "/v1/authorizations/";
+const CAPTURES: &str = "/v1/captures";
+const CAPTURE_REVERSALS: &str = "/v1/capture-reversals";
+const REVERSALS: &str = "/v1/reversals";
+const REFUNDS: &str = "/v1/refunds";
+const REFUND_REVERSALS: &str = "/v1/refund-reversals";
+const BATCHES: &str = "/v1/batches";
+const BATCH: &str = "/v1/batches/";
 const CERTIFICATES: &str = "/v1/certificates";
+const CANCELLATIONS: &str = "/v1/cancellations";
 const RECEIPT: &str = "/v1/receipts/";
 
 /// Answers a merchant: a known peer of a mutual TLS connection.
@@ -58,6 +67,26 @@ async fn merchants_route(
             let response = service::authorize(gateway, permit, &body, deadline).await?;
             json(StatusCode::OK, &response)
         }
+        (&Method::POST, CAPTURES) => operate::<Capture>(gateway, permit, request, deadline).await,
+        (&Method::POST, CAPTURE_REVERSALS) => {
+            operate::<CaptureReversal>(gateway, permit, request, deadline).await
+        }
+        (&Method::POST, REVERSALS) => operate::<Reversal>(gateway, permit, request, deadline).await,
+        (&Method::POST, REFUNDS) => operate::<Refund>(gateway, permit, request, deadline).await,
+        (&Method::POST, REFUND_REVERSALS) => {
+            operate::<RefundReversal>(gateway, permit, request, deadline).await
+        }
+        (&Method::POST, BATCHES) => {
+            let body = json_body(request).await?;
+            let closed = service::close_batch(gateway, permit, &body, deadline).await?;
+            json(StatusCode::OK, &closed)
+        }
+        (&Method::GET, path) if path.starts_with(BATCH) => {
+            let id: Jti = path_part(path, BATCH)?;
+            note_subject(id);
+            let closed = service::batch(gateway, permit, id, deadline).await?;
+            json(StatusCode::OK, &closed)
+        }
         (&Method::GET, CERTIFICATES) => json(StatusCode::OK, &service::certificates(gateway)),
         (&Method::GET, path) if path.starts_with(AUTHORIZATION) => {
             let xid: Xid = path_part(path, AUTHORIZATION)?;
@@ -67,10 +96,30 @@ async fn merchants_route(
         }
         (_, path) => Err(no_route(
             path,
-            &[AUTHORIZATIONS, CERTIFICATES],
-            AUTHORIZATION,
+            &[
+                AUTHORIZATIONS,
+                CAPTURES,
+                CAPTURE_REVERSALS,
+                REVERSALS,
+                REFUNDS,
+                REFUND_REVERSALS,
+                BATCHES,
+                CERTIFICATES,
+            ],
+            &[AUTHORIZATION, BATCH],
         )),
     }
+}
+
+async fn operate<O: Operation>(
+    gateway: &Gateway,
+    permit: MerchantPermit,
+    request: Request<Incoming>,
+    deadline: Instant,
+) -> Result<Answer, Failure> {
+    let body = json_body(request).await?;
+    let response = service::operate::<O>(gateway, permit, &body, deadline).await?;
+    json(StatusCode::OK, &response)
 }
 
 /// Answers a payer: anybody, who proves to be a transaction's client.
@@ -108,13 +157,20 @@ async fn payers_route(gateway: &Gateway, request: Request<Incoming>) -> Result<A
             let receipts = service::receipts(gateway, permit, gateway.deadline()).await?;
             json(StatusCode::OK, &receipts)
         }
-        (_, path) => Err(no_route(path, &[CERTIFICATES], RECEIPT)),
+        (&Method::POST, CANCELLATIONS) => {
+            let body = json_body(request).await?;
+            let receipt = service::cancel(gateway, &body, gateway.deadline()).await?;
+            json(StatusCode::OK, &receipt)
+        }
+        (_, path) => Err(no_route(path, &[CERTIFICATES, CANCELLATIONS], &[RECEIPT])),
     }
 }
 
 /// A known path with another method is 405, an unknown one 404.
-fn no_route(path: &str, known: &[&str], known_prefix: &str) -> Failure {
-    Failure::Plain(if known.contains(&path) || path.starts_with(known_prefix) {
+fn no_route(path: &str, known: &[&str], known_prefixes: &[&str]) -> Failure {
+    let is_known =
+        known.contains(&path) || known_prefixes.iter().any(|prefix| path.starts_with(prefix));
+    Failure::Plain(if is_known {
         StatusCode::METHOD_NOT_ALLOWED
     } else {
         StatusCode::NOT_FOUND

@@ -2,7 +2,8 @@
 //!
 //! A request goes one straight way: `serve` accepts it, [`http`] decodes it, [`access`] makes a permit of
 //! its peer, [`service`] makes the protocol's checks with the [`keys`] in the token, [`store`] has the
-//! [`card_issuer`] decide in one durable transaction, [`receipts`] has the token sign, and back.
+//! [`card_issuer`] decide, or [`payment`] change state, in one durable transaction, [`receipts`] has the
+//! token sign, and back.
 
 mod access;
 mod accounts;
@@ -16,6 +17,7 @@ mod keys;
 mod limits;
 mod monitoring;
 mod output;
+mod payment;
 mod payments;
 mod receipts;
 mod serve;
@@ -53,7 +55,7 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         match cli.command {
             Command::Serve => serve::serve(config).await.map(|()| ExitCode::SUCCESS),
             Command::Accounts(command) => accounts::run(&config, command).await,
-            Command::Payments(command) => payments::run(&config, command).await,
+            Command::Payments(command) => payments::run(&config, command),
         }
     })
 }

@@ -53,6 +53,10 @@ fn describe() {
         "twinseal_decisions_total",
         "Decided authorizations, by the receipt's code"
     );
+    describe_counter!(
+        "twinseal_operations_total",
+        "What was done with approved payments, by action; holds that ended are \"expiry\""
+    );
     describe_histogram!(
         "twinseal_hsm_queue_seconds",
         Unit::Seconds,

@@ -1,82 +1,150 @@
-//! `payments`: what this gateway recorded of a payment. There is no cart in it.
+//! `payments`: what this gateway recorded of payments. There is no cart in it.
 
 use std::{error::Error, process::ExitCode};
 
-use protocol::{identifiers::Xid, money};
-use serde_json::json;
+use protocol::{money, receipt::Decision};
+use serde_json::{Value, json};
 
 use crate::{
     cli::Payments,
     config::Config,
     output::{print, print_json},
+    payment::State,
     serve::database,
-    store::{DecisionRecord, Store},
+    store::{
+        Store,
+        records::{PaymentRecord, ReceiptRecord},
+    },
 };
 
 /// Runs one of the commands.
-pub(crate) async fn run(config: &Config, command: Payments) -> Result<ExitCode, Box<dyn Error>> {
-    let Payments::Show { xid, json } = command;
-    let xid: Xid = xid.parse()?;
-    let Some(decision) = Store::open(&database(config))?.find_by_xid(xid)? else {
-        tracing::error!("no decision on {xid} here");
-        return Ok(ExitCode::from(3));
-    };
-    if json {
-        print_json(&as_json(&decision))?;
-    } else {
-        show(&decision);
+pub(crate) fn run(config: &Config, command: Payments) -> Result<ExitCode, Box<dyn Error>> {
+    let store = Store::open(&database(config))?;
+    match command {
+        Payments::List { json } => {
+            let payments = store.payments()?;
+            if json {
+                return print_json(&payments.iter().map(summary).collect::<Vec<_>>())
+                    .map(|()| ExitCode::SUCCESS);
+            }
+            list(&payments);
+        }
+        Payments::Show { xid, json } => {
+            let Some(found) = store.find_by_xid(xid)? else {
+                tracing::error!("no decision on {xid} here; `payments list` shows all");
+                return Ok(ExitCode::from(3));
+            };
+            let after = store.receipts_after(xid)?;
+            if json {
+                print_json(&whole(&found, &after))?;
+            } else {
+                show(&found, &after);
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn as_json(decision: &DecisionRecord) -> serde_json::Value {
+fn state(found: &PaymentRecord) -> &'static str {
+    found
+        .payment
+        .map_or("declined", |payment| State::as_str(payment.state()))
+}
+
+/// A payment without what takes long to read.
+fn summary(found: &PaymentRecord) -> Value {
+    let decision = &found.decision;
     json!({
-        "xid": decision.xid,
+        "xid": decision.signed.xid,
+        "state": state(found),
         "decision": decision.code.decision(),
         "code": decision.code.digits(),
         "reason": decision.code.reason(),
         "amount": decision.amount,
-        "totals": decision.totals,
+        "totals": found.payment.map_or(decision.totals, |payment| payment.totals()),
+        "held": found.payment.map_or(0, |payment| payment.held()),
         "merchant": decision.merchant,
-        "client": decision.client,
-        "instrument_last_four": decision.last_four,
+        "client": decision.signed.client,
+        "instrument_last_four": found.last_four,
         "decided_at": decision.iat,
-        "authorization": decision.authorization,
-        "capture_before": decision.capture_before,
-        "dsh": decision.dsh,
-        "reqh": decision.reqh,
-        "order": "not known to the gateway",
-        "payment_information": "kept as a ciphertext under the token's data key",
     })
 }
 
-fn show(decision: &DecisionRecord) {
-    let currency = decision.amount.currency();
+fn whole(found: &PaymentRecord, after: &[ReceiptRecord]) -> Value {
+    let decision = &found.decision;
+    let mut whole = summary(found);
+    whole["authorization"] = json!(decision.authorization);
+    whole["capture_before"] = json!(decision.capture_before);
+    whole["dsh"] = json!(decision.signed.dsh);
+    whole["reqh"] = json!(decision.reqh);
+    whole["order"] = json!("not known to the gateway");
+    whole["payment_information"] = json!("kept as a ciphertext under the token's data key");
+    whole["operations"] = after
+        .iter()
+        .map(|receipt| {
+            json!({
+                "action": receipt.action,
+                "amount": receipt.amount,
+                "target": receipt.target,
+                "at": receipt.iat,
+                "reqh": receipt.reqh,
+                "totals": receipt.totals,
+            })
+        })
+        .collect();
+    whole
+}
+
+fn list(payments: &[PaymentRecord]) {
+    let row = |xid: &str, state: &str, amount: &str, code: &str, merchant: &str| {
+        print(&format!(
+            "{xid:<23} {state:<11} {amount:>16}  {code:<4}  {merchant}"
+        ));
+    };
+    row("TRANSACTION", "STATE", "AMOUNT", "CODE", "MERCHANT");
+    for found in payments {
+        let decision = &found.decision;
+        row(
+            &decision.signed.xid.to_string(),
+            state(found),
+            &decision.amount.to_string(),
+            decision.code.digits(),
+            decision.merchant.as_str(),
+        );
+    }
+}
+
+fn show(found: &PaymentRecord, after: &[ReceiptRecord]) {
+    let decision = &found.decision;
+    let written = |value| money::written(value, decision.amount.currency());
     let line = |name: &str, value: String| print(&format!("  {name:<16}{value}"));
-    line("transaction", decision.xid.to_string());
+    line("transaction", decision.signed.xid.to_string());
+    line("state", state(found).to_owned());
     line(
         "decision",
         format!(
             "{} ({} {})",
-            if decision.authorization.is_some() {
-                "approved"
-            } else {
-                "declined"
+            match decision.code.decision() {
+                Decision::Approved => "approved",
+                Decision::Declined => "declined",
             },
             decision.code.digits(),
             decision.code.reason()
         ),
     );
     line("amount", decision.amount.to_string());
-    line(
-        "captured",
-        money::written(decision.totals.captured, currency),
-    );
+    if let Some(payment) = found.payment {
+        let totals = payment.totals();
+        line("held", written(payment.held()));
+        line("captured", written(totals.captured));
+        line("reversed", written(totals.reversed));
+        line("refunded", written(totals.refunded));
+    }
     line("merchant", decision.merchant.to_string());
-    line("client", decision.client.to_string());
+    line("client", decision.signed.client.to_string());
     line(
         "paid with",
-        format!("…{}", decision.last_four.as_deref().unwrap_or("?")),
+        format!("…{}", found.last_four.as_deref().unwrap_or("?")),
     );
     line(
         "payment info",
@@ -88,10 +156,20 @@ fn show(decision: &DecisionRecord) {
     );
     line(
         "payer signed",
-        format!("{} (h of the dual signature)", decision.dsh),
+        format!("{} (h of the dual signature)", decision.signed.dsh),
     );
     line(
         "merchant asked",
         format!("{} (h of its request)", decision.reqh),
     );
+    for receipt in after {
+        line(
+            receipt.action.as_str(),
+            format!(
+                "{}, {} captured after it",
+                receipt.amount,
+                written(receipt.totals.captured)
+            ),
+        );
+    }
 }

@@ -1,27 +1,56 @@
-//! Receipts: a durable decision, written as claims and signed in the token.
+//! Receipts: what is durable, written as claims and signed in the token.
 
 use std::time::Instant;
 
 use protocol::{
     json::Version,
-    jws::Unsigned,
+    jws::{Message, Unsigned},
+    lifecycle::ClosedBatch,
     problem::Refusal,
-    receipt::{Action, Receipt},
+    receipt::Receipt,
 };
 
-use crate::{gateway::Gateway, service::hsm_refusal, store::DecisionRecord};
+use crate::{
+    gateway::Gateway,
+    service::hsm_refusal,
+    store::records::{BatchRecord, ReceiptRecord},
+};
 
-/// Signs the receipt of a decision. The same decision always gets the same claims; only the
-/// signature's own randomness differs.
+/// Signs the receipt of something durable. The same thing always gets the same claims; only the signature's
+/// own randomness differs.
 pub(crate) async fn sign(
     gateway: &Gateway,
-    decision: &DecisionRecord,
+    record: &ReceiptRecord,
     deadline: Instant,
 ) -> Result<String, Refusal> {
-    let unsigned = Unsigned::new(
-        &claims(gateway, decision),
-        &gateway.keys.signing_certificate.chain,
-    )?;
+    sign_claims(gateway, &claims(gateway, record), deadline).await
+}
+
+/// Signs what a closed batch came to.
+pub(crate) async fn sign_batch(
+    gateway: &Gateway,
+    record: &BatchRecord,
+    deadline: Instant,
+) -> Result<String, Refusal> {
+    let claims = ClosedBatch {
+        version: Version,
+        batch: record.batch,
+        iat: record.closed_at,
+        gateway: gateway.name.clone(),
+        merchant: record.merchant.clone(),
+        currency: record.currency,
+        reqh: record.reqh,
+        totals: record.totals,
+    };
+    sign_claims(gateway, &claims, deadline).await
+}
+
+async fn sign_claims<T: Message>(
+    gateway: &Gateway,
+    claims: &T,
+    deadline: Instant,
+) -> Result<String, Refusal> {
+    let unsigned = Unsigned::new(claims, &gateway.keys.signing_certificate.chain)?;
     let signature = gateway
         .keys
         .signing
@@ -31,28 +60,29 @@ pub(crate) async fn sign(
     Ok(unsigned.finish(&signature))
 }
 
-fn claims(gateway: &Gateway, decision: &DecisionRecord) -> Receipt {
+fn claims(gateway: &Gateway, record: &ReceiptRecord) -> Receipt {
+    let signed = &record.signed;
     Receipt {
         version: Version,
-        jti: decision.receipt_jti,
-        iat: decision.iat,
-        action: Action::Authorization,
+        jti: record.receipt_jti,
+        iat: record.iat,
+        action: record.action,
         gateway: gateway.name.clone(),
-        merchant: decision.merchant.clone(),
-        client: decision.client_x5t,
-        xid: decision.xid,
-        sid: decision.sid,
-        nc: decision.nc,
-        nm: decision.nm,
-        dsh: decision.dsh,
-        reqh: decision.reqh,
-        target: None,
-        decision: decision.code.decision(),
-        code: decision.code.digits().to_owned(),
-        reason: decision.code.reason().to_owned(),
-        amount: decision.amount,
-        totals: decision.totals,
-        authorization: decision.authorization,
-        capture_before: decision.capture_before,
+        merchant: record.merchant.clone(),
+        client: signed.client_x5t,
+        xid: signed.xid,
+        sid: signed.sid,
+        nc: signed.nc,
+        nm: signed.nm,
+        dsh: signed.dsh,
+        reqh: record.reqh,
+        target: record.target,
+        decision: record.code.decision(),
+        code: record.code.digits().to_owned(),
+        reason: record.code.reason().to_owned(),
+        amount: record.amount,
+        totals: record.totals,
+        authorization: record.authorization,
+        capture_before: record.capture_before,
     }
 }

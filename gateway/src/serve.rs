@@ -17,7 +17,7 @@ use crate::{
     gateway::Gateway,
     http,
     keys::{self, GatewayKeys},
-    monitoring,
+    monitoring, service,
     store::Store,
 };
 
@@ -82,7 +82,9 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
             move |_, request| admin::answer(Arc::clone(&gateway), prometheus.clone(), request);
         listeners.spawn(operators.serve(handler, wait(stopped.clone())));
     }
+    let ending_holds = tokio::spawn(service::end_holds(Arc::clone(&gateway)));
     while listeners.join_next().await.is_some() {}
+    ending_holds.abort();
     tracing::info!("drained and stopped");
     Ok(())
 }

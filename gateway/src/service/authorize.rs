@@ -16,12 +16,12 @@ use protocol::{
     time::Timestamp,
 };
 
-use super::{hsm_refusal, store_refusal};
+use super::{hsm_refusal, idempotency_conflict, no_randomness, store_refusal};
 use crate::{
     access::MerchantPermit,
     gateway::Gateway,
     receipts,
-    store::{Authorize, Authorized, Evidence},
+    store::commands::{Authorize, Authorized, Evidence, SignedByPayer},
 };
 
 /// Decides one authorization request, or answers as it was answered before.
@@ -61,12 +61,7 @@ pub(crate) async fn authorize(
     })?;
 
     // One signed purchase is decided once; the store says so again when it commits.
-    if gateway
-        .store
-        .find_by_xid(xid)
-        .map_err(store_refusal)?
-        .is_some()
-    {
+    if gateway.store.is_decided(xid).map_err(store_refusal)? {
         return Err(replayed());
     }
     let client = ClientName::try_from(bound.dual_signature().signer().name().clone())
@@ -146,7 +141,6 @@ async fn command(
     now: Timestamp,
     deadline: Instant,
 ) -> Result<Authorize, Refusal> {
-    let no_randomness = |_| Refusal::new(Problem::Internal, "no random bytes");
     let request = opened.request();
     let asked = request.claims();
     let dual_signature = opened.dual_signature();
@@ -166,36 +160,31 @@ async fn command(
         merchant: asked.merchant.clone(),
         jti: asked.jti,
         reqh: request.hash(),
-        xid: asked.xid,
-        sid: asked.sid,
-        client,
+        signed: SignedByPayer {
+            xid: asked.xid,
+            client,
+            client_x5t: dual_signature.signer().thumbprint(),
+            sid: asked.sid,
+            nc: signed.nc,
+            nm: signed.nm,
+            dsh: dual_signature.hash(),
+        },
         client_key: Digest::of(dual_signature.signer().public_key()),
-        client_x5t: dual_signature.signer().thumbprint(),
-        nc: signed.nc,
-        nm: signed.nm,
-        dsh: dual_signature.hash(),
         amount: asked.amount,
         capture: asked.capture,
         instrument_index,
         instrument_expiry: instrument.expiry(),
         instrument_last_four: instrument.last_four().to_owned(),
         evidence: Evidence {
-            authorization_request: request.compact().to_owned(),
-            dual_signature: dual_signature.compact().to_owned(),
-            payment_information,
+            request: request.compact().to_owned(),
+            dual_signature: Some(dual_signature.compact().to_owned()),
+            payment_information: Some(payment_information),
         },
         receipt_jti: Jti::random().map_err(no_randomness)?,
         authorization: AuthorizationId::random().map_err(no_randomness)?,
         now,
         capture_before: gateway.capture_before(now),
     })
-}
-
-fn idempotency_conflict() -> Refusal {
-    Refusal::new(
-        Problem::IdempotencyConflict,
-        "this jti was used by another request",
-    )
 }
 
 fn replayed() -> Refusal {

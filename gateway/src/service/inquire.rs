@@ -14,7 +14,7 @@ use crate::{
     access::{MerchantPermit, PayerPermit},
     gateway::Gateway,
     receipts,
-    store::DecisionRecord,
+    store::records::ReceiptRecord,
 };
 
 /// The receipts of a merchant's own transaction; another's is as unknown as none.
@@ -24,10 +24,13 @@ pub(crate) async fn authorizations(
     xid: Xid,
     deadline: Instant,
 ) -> Result<Receipts, Refusal> {
-    receipts_where(gateway, xid, deadline, |decision| {
-        &decision.merchant == permit.merchant()
-    })
-    .await
+    let decision = gateway
+        .store
+        .find_by_xid(xid)
+        .map_err(store_refusal)?
+        .map(|found| found.decision)
+        .filter(|decision| &decision.merchant == permit.merchant());
+    signed(gateway, decided(gateway, decision)?, deadline).await
 }
 
 /// The receipts of a payer's own transaction; another's is as unknown as none.
@@ -36,30 +39,51 @@ pub(crate) async fn receipts(
     permit: PayerPermit,
     deadline: Instant,
 ) -> Result<Receipts, Refusal> {
-    receipts_where(gateway, permit.xid(), deadline, |decision| {
-        &decision.client == permit.client()
-    })
-    .await
-}
-
-async fn receipts_where(
-    gateway: &Gateway,
-    xid: Xid,
-    deadline: Instant,
-    is_asker_s: impl Fn(&DecisionRecord) -> bool,
-) -> Result<Receipts, Refusal> {
+    let (client, xid) = (permit.client(), permit.xid());
+    let withdrawn = gateway
+        .store
+        .find_cancellation(client, xid)
+        .map_err(store_refusal)?;
     let decision = gateway
         .store
         .find_by_xid(xid)
         .map_err(store_refusal)?
-        .filter(is_asker_s)
-        .ok_or_else(|| {
-            Refusal::new(
-                Problem::UnknownAuthorization,
-                "no such transaction of the asker's",
-            )
-        })?;
-    Ok(Receipts {
-        receipts: vec![receipts::sign(gateway, &decision, deadline).await?],
-    })
+        .map(|found| found.decision)
+        .filter(|decision| &decision.signed.client == client);
+    let mut records: Vec<ReceiptRecord> = withdrawn.into_iter().collect();
+    records.extend(decided(gateway, decision)?);
+    signed(gateway, records, deadline).await
+}
+
+/// A decision and what was done after it, oldest first.
+fn decided(
+    gateway: &Gateway,
+    decision: Option<ReceiptRecord>,
+) -> Result<Vec<ReceiptRecord>, Refusal> {
+    let Some(decision) = decision else {
+        return Ok(Vec::new());
+    };
+    let after = gateway
+        .store
+        .receipts_after(decision.signed.xid)
+        .map_err(store_refusal)?;
+    Ok(std::iter::once(decision).chain(after).collect())
+}
+
+async fn signed(
+    gateway: &Gateway,
+    records: Vec<ReceiptRecord>,
+    deadline: Instant,
+) -> Result<Receipts, Refusal> {
+    if records.is_empty() {
+        return Err(Refusal::new(
+            Problem::UnknownAuthorization,
+            "no such transaction of the asker's",
+        ));
+    }
+    let mut receipts = Vec::with_capacity(records.len());
+    for record in &records {
+        receipts.push(receipts::sign(gateway, record, deadline).await?);
+    }
+    Ok(Receipts { receipts })
 }

@@ -4,8 +4,9 @@ use protocol::{names::ClientName, time::Timestamp};
 use rusqlite::{Connection, Row};
 
 use super::{
-    AccountRecord, InstrumentRecord, NewAccount,
+    commands::NewAccount,
     ledger::{self, Book},
+    records::{AccountRecord, InstrumentRecord},
     rows::{signed, unsigned},
 };
 

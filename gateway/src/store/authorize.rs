@@ -4,50 +4,73 @@
 use protocol::{
     authorization::Capture,
     identifiers::Digest,
-    receipt::{Code, Decision, Totals},
+    receipt::{Action, Code, Decision, Totals},
     time::Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::{
-    Authorize, Authorized, DecisionRecord,
+    batch,
+    commands::{Authorize, Authorized},
     ledger::{self, Book, BookId},
-    rows::{self, parsed, signed, strange, unsigned},
+    records::ReceiptRecord,
+    rows::{self, NewOperation, parsed, signed, strange, unsigned},
 };
-use crate::card_issuer::{self, Asked, InstrumentOnFile, Status, Velocity};
+use crate::{
+    card_issuer::{self, Asked, InstrumentOnFile, Status, Velocity},
+    payment::Payment,
+};
 
 pub(super) fn authorize(
     connection: &Connection,
     command: &Authorize,
 ) -> rusqlite::Result<Authorized> {
-    if let Some(known) = rows::by_request(connection, &command.merchant, command.jti)? {
-        return Ok(if known.reqh == command.reqh {
-            Authorized::Answered(known)
-        } else {
-            Authorized::IdempotencyConflict
-        });
+    if rows::is_used_by_another(connection, &command.merchant, command.jti, command.reqh)? {
+        return Ok(Authorized::IdempotencyConflict);
     }
-    if rows::by_xid(connection, command.xid)?.is_some() {
+    if let Some(known) = rows::by_request(connection, &command.merchant, command.jti)? {
+        return Ok(Authorized::Answered(known));
+    }
+    let signed = &command.signed;
+    if rows::is_decided(connection, signed.xid)? {
         return Ok(Authorized::Replayed);
+    }
+    if rows::cancellation(connection, &signed.client, signed.xid)?.is_some() {
+        return decline(connection, command, Code::CustomerCancellation);
     }
     let found = find_instrument(connection, &command.instrument_index)?;
     let code = card_issuer::decide(
         found.as_ref().map(|found| &found.on_file),
         &Asked {
-            client: &command.client,
+            client: &signed.client,
             client_key: command.client_key,
             expiry: command.instrument_expiry,
             amount: command.amount,
             now: command.now,
         },
     );
-    let decision = record(command, code);
-    // Whose account it was is known only to who may know whose it is.
-    let account = found.filter(|_| code != Code::NotPermitted);
-    insert(connection, command, &decision, account.as_ref())?;
-    if let Some(account) = account.filter(|_| code == Code::Approved) {
-        hold(connection, command, &account)?;
+    match found {
+        // Whose account it was is known only to who may know whose it is.
+        Some(account) if code != Code::NotPermitted => {
+            let decision = record(command, code);
+            insert(connection, command, &decision, Some(&account))?;
+            if code == Code::Approved {
+                hold(connection, command, &account)?;
+            }
+            Ok(Authorized::Decided(decision))
+        }
+        _ => decline(connection, command, code),
     }
+}
+
+/// Declines without an account being touched, or told.
+fn decline(
+    connection: &Connection,
+    command: &Authorize,
+    code: Code,
+) -> rusqlite::Result<Authorized> {
+    let decision = record(command, code);
+    insert(connection, command, &decision, None)?;
     Ok(Authorized::Decided(decision))
 }
 
@@ -120,94 +143,97 @@ fn found_instrument(row: &Row<'_>) -> rusqlite::Result<FoundInstrument> {
 }
 
 /// What the receipt will say.
-fn record(command: &Authorize, code: Code) -> DecisionRecord {
+fn record(command: &Authorize, code: Code) -> ReceiptRecord {
     let is_approved = code.decision() == Decision::Approved;
-    let authorized = if is_approved {
-        command.amount.value()
-    } else {
-        0
-    };
-    DecisionRecord {
+    ReceiptRecord {
+        action: Action::Authorization,
+        target: None,
         receipt_jti: command.receipt_jti,
         iat: command.now,
         merchant: command.merchant.clone(),
-        client: command.client.clone(),
-        client_x5t: command.client_x5t,
-        xid: command.xid,
-        sid: command.sid,
-        nc: command.nc,
-        nm: command.nm,
-        dsh: command.dsh,
+        signed: command.signed.clone(),
         reqh: command.reqh,
         code,
         amount: command.amount,
-        totals: Totals {
-            authorized,
-            captured: match command.capture {
-                Capture::Now => authorized,
-                Capture::Later => 0,
-            },
-            reversed: 0,
-            refunded: 0,
+        totals: if is_approved {
+            approved(command).totals()
+        } else {
+            Totals::default()
         },
         authorization: is_approved.then_some(command.authorization),
         capture_before: is_approved.then_some(command.capture_before),
-        last_four: Some(command.instrument_last_four.clone()),
     }
+}
+
+/// The payment that an approval makes.
+fn approved(command: &Authorize) -> Payment {
+    Payment::approved(
+        command.amount.value(),
+        command.capture,
+        command.capture_before,
+    )
 }
 
 fn insert(
     connection: &Connection,
     command: &Authorize,
-    decision: &DecisionRecord,
+    decision: &ReceiptRecord,
     account: Option<&FoundInstrument>,
 ) -> rusqlite::Result<()> {
+    let payer = &decision.signed;
+    let held = match decision.code {
+        Code::Approved => approved(command).held(),
+        _ => 0,
+    };
     connection
         .prepare_cached(
-            "INSERT INTO payment (xid, merchant, jti, reqh, sid, client, client_x5t, nc, nm, dsh, code,
-                 currency, amount, authorized, captured, reversed, refunded, receipt_jti, decided_at,
+            "INSERT INTO payment (xid, merchant, jti, sid, client, client_x5t, nc, nm, dsh, code,
+                 currency, amount, authorized, captured, reversed, refunded, held,
                  authorization_id, capture_before, account, last_four)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0, 0, ?16, ?17,
-                 ?18, ?19, ?20, ?21)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 0, 0, ?15, ?16,
+                 ?17, ?18, ?19)",
         )?
         .execute(rusqlite::params![
-            decision.xid.as_bytes(),
+            payer.xid.as_bytes(),
             decision.merchant.as_str(),
             command.jti.as_bytes(),
-            decision.reqh.as_bytes(),
-            decision.sid.as_bytes(),
-            decision.client.as_str(),
-            decision.client_x5t.as_bytes(),
-            decision.nc.as_bytes(),
-            decision.nm.as_bytes(),
-            decision.dsh.as_bytes(),
+            payer.sid.as_bytes(),
+            payer.client.as_str(),
+            payer.client_x5t.as_bytes(),
+            payer.nc.as_bytes(),
+            payer.nm.as_bytes(),
+            payer.dsh.as_bytes(),
             decision.code.digits(),
             decision.amount.currency().code(),
             signed(decision.amount.value())?,
             signed(decision.totals.authorized)?,
             signed(decision.totals.captured)?,
-            decision.receipt_jti.as_bytes(),
-            signed(decision.iat.0)?,
+            signed(held)?,
             decision.authorization.as_ref().map(|id| id.as_bytes()),
             decision
                 .capture_before
                 .map(|time| signed(time.0))
                 .transpose()?,
             account.map(|account| account.account),
-            decision.last_four,
+            command.instrument_last_four,
         ])?;
-    connection
-        .prepare_cached(
-            "INSERT INTO evidence (xid, authorization_request, dual_signature, payment_information)
-             VALUES (?1, ?2, ?3, ?4)",
-        )?
-        .execute((
-            command.xid.as_bytes(),
-            &command.evidence.authorization_request,
-            &command.evidence.dual_signature,
-            &command.evidence.payment_information,
-        ))?;
-    Ok(())
+    let captured = decision.totals.captured;
+    let batch = (captured > 0)
+        .then(|| {
+            let currency = command.amount.currency();
+            batch::open(connection, &command.merchant, currency, command.now)
+        })
+        .transpose()?;
+    rows::insert_operation(
+        connection,
+        &NewOperation {
+            receipt: decision,
+            jti: command.jti,
+            net: captured,
+            batch,
+            evidence: &command.evidence,
+        },
+    )
 }
 
 /// Holds the amount, books it when it is to be captured with the authorization, and counts the approval.
@@ -216,7 +242,11 @@ fn hold(
     command: &Authorize,
     account: &FoundInstrument,
 ) -> rusqlite::Result<()> {
-    let (xid, amount, now) = (Some(command.xid), command.amount.value(), command.now);
+    let (xid, amount, now) = (
+        Some(command.signed.xid),
+        command.amount.value(),
+        command.now,
+    );
     ledger::transfer(
         connection,
         xid,

@@ -12,14 +12,16 @@ pub(super) struct BookId(pub(super) i64);
 /// What a book is for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Book<'a> {
-    /// Where the card issuer's money comes from; the only one that may go below zero.
+    /// Where the card issuer's money comes from.
     Issuer,
     /// What an account can spend.
     Available(&'a str),
     /// What is held of an account for authorizations.
     Held(&'a str),
-    /// What a merchant is to be paid.
+    /// What a merchant is to be paid for its open batch.
     Merchant(&'a MerchantName),
+    /// What a merchant is to be paid for closed batches.
+    Settled(&'a MerchantName),
 }
 
 impl Book<'_> {
@@ -29,6 +31,7 @@ impl Book<'_> {
             Book::Available(account) => ("available", account),
             Book::Held(account) => ("held", account),
             Book::Merchant(merchant) => ("merchant", merchant.as_str()),
+            Book::Settled(merchant) => ("settled", merchant.as_str()),
         }
     }
 }
@@ -49,7 +52,14 @@ pub(super) fn book(
         .map(BookId)
 }
 
-/// Moves money. The database refuses to let a book go below zero.
+/// What a book has, in minor units.
+pub(super) fn balance(connection: &Connection, book: BookId) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("SELECT balance FROM book WHERE id = ?1")?
+        .query_row([book.0], |row| row.get(0))
+}
+
+/// Moves money. The database refuses to let a payer's book go below zero.
 pub(super) fn transfer(
     connection: &Connection,
     xid: Option<Xid>,

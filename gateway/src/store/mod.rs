@@ -1,31 +1,37 @@
 //! The durable store: domain commands, each one atomic transaction, and look-ups.
 //!
-//! Commands go to one writer thread, which commits a group of them at once ([`writer`]); what a command
-//! does is in [`authorize`] and [`accounts`]. Look-ups run on connections of their own ([`reader`]). The
-//! database itself holds what must be unique and what sums may not exceed ([`database`], `schema.sql`).
+//! Commands ([`commands`]) go to one writer thread, which commits a group of them at once ([`writer`]); what
+//! a command does is in [`authorize`], [`operate`], [`cancel`], [`batch`] and [`accounts`]. Look-ups
+//! ([`records`]) run on connections of their own ([`reader`]). The database itself holds what must be unique
+//! and what sums may not exceed ([`database`], `schema.sql`).
 
 mod accounts;
 mod authorize;
+mod batch;
+mod cancel;
+pub(crate) mod commands;
 mod database;
 mod ledger;
+mod operate;
 mod reader;
+pub(crate) mod records;
 mod rows;
 mod writer;
 
 use std::path::Path;
 
 use protocol::{
-    authorization::Capture,
-    identifiers::{AuthorizationId, ClientNonce, Digest, Jti, MerchantNonce, Sid, Xid},
-    money::{Amount, Currency},
+    identifiers::{Jti, Xid},
     names::{ClientName, MerchantName},
-    payment_information::Expiry,
-    receipt::{Code, Totals},
     time::Timestamp,
 };
 
-use crate::card_issuer::{Status, Velocity};
+use commands::{
+    Authorize, Authorized, BatchClosed, Cancel, Cancelled, CloseBatch, NewAccount, Operate,
+    Operated,
+};
 use reader::Readers;
+use records::{AccountRecord, BatchRecord, ExpiredHold, PaymentRecord, ReceiptRecord};
 use writer::Writer;
 
 /// The store of one gateway.
@@ -43,124 +49,6 @@ pub(crate) enum StoreError {
     Overloaded,
     #[error("the store did not do it: {0}")]
     Unavailable(String),
-}
-
-/// What an authorization request comes to, once all its checks have passed.
-pub(crate) struct Authorize {
-    pub(crate) merchant: MerchantName,
-    pub(crate) jti: Jti,
-    pub(crate) reqh: Digest,
-    pub(crate) xid: Xid,
-    pub(crate) sid: Sid,
-    pub(crate) client: ClientName,
-    /// SHA-256 of the client's public point: what its instruments belong to.
-    pub(crate) client_key: Digest,
-    pub(crate) client_x5t: Digest,
-    pub(crate) nc: ClientNonce,
-    pub(crate) nm: MerchantNonce,
-    pub(crate) dsh: Digest,
-    pub(crate) amount: Amount,
-    pub(crate) capture: Capture,
-    /// The instrument's HMAC under the token's index key.
-    pub(crate) instrument_index: [u8; 32],
-    pub(crate) instrument_expiry: Option<Expiry>,
-    pub(crate) instrument_last_four: String,
-    pub(crate) evidence: Evidence,
-    /// The receipt's `jti`, fixed with the decision.
-    pub(crate) receipt_jti: Jti,
-    /// What an approval will be called.
-    pub(crate) authorization: AuthorizationId,
-    pub(crate) now: Timestamp,
-    pub(crate) capture_before: Timestamp,
-}
-
-/// What payer and merchant asked for. It has no Debug.
-pub(crate) struct Evidence {
-    pub(crate) authorization_request: String,
-    pub(crate) dual_signature: String,
-    /// The PI disclosure under the token's data key.
-    pub(crate) payment_information: Vec<u8>,
-}
-
-/// What came of it.
-pub(crate) enum Authorized {
-    /// Decided now.
-    Decided(DecisionRecord),
-    /// Decided before, for the very same request.
-    Answered(DecisionRecord),
-    /// The `jti` was used by another request.
-    IdempotencyConflict,
-    /// The transaction was decided for another request.
-    Replayed,
-}
-
-/// A durable decision: what its receipt says.
-#[derive(Debug, Clone)]
-pub(crate) struct DecisionRecord {
-    pub(crate) receipt_jti: Jti,
-    pub(crate) iat: Timestamp,
-    pub(crate) merchant: MerchantName,
-    pub(crate) client: ClientName,
-    pub(crate) client_x5t: Digest,
-    pub(crate) xid: Xid,
-    pub(crate) sid: Sid,
-    pub(crate) nc: ClientNonce,
-    pub(crate) nm: MerchantNonce,
-    pub(crate) dsh: Digest,
-    pub(crate) reqh: Digest,
-    pub(crate) code: Code,
-    pub(crate) amount: Amount,
-    pub(crate) totals: Totals,
-    pub(crate) authorization: Option<AuthorizationId>,
-    pub(crate) capture_before: Option<Timestamp>,
-    /// The last four of what was paid with.
-    pub(crate) last_four: Option<String>,
-}
-
-/// An account to be added.
-pub(crate) struct NewAccount {
-    pub(crate) label: String,
-    pub(crate) client: ClientName,
-    pub(crate) client_key: Digest,
-    pub(crate) currency: Currency,
-    /// Minor units.
-    pub(crate) funds: u64,
-    pub(crate) amount_limit: Option<u64>,
-    pub(crate) velocity: Option<Velocity>,
-    pub(crate) status: Status,
-    pub(crate) instruments: Vec<NewInstrument>,
-}
-
-/// An instrument to be added.
-pub(crate) struct NewInstrument {
-    pub(crate) index: [u8; 32],
-    pub(crate) kind: &'static str,
-    pub(crate) last_four: String,
-    pub(crate) expiry: Option<Expiry>,
-    pub(crate) status: Status,
-}
-
-/// An account as it is.
-#[derive(Debug, Clone, serde::Serialize)]
-pub(crate) struct AccountRecord {
-    pub(crate) client: String,
-    pub(crate) label: String,
-    pub(crate) currency: String,
-    /// Minor units that can be spent.
-    pub(crate) available: u64,
-    /// Minor units that are held for authorizations.
-    pub(crate) held: u64,
-    pub(crate) status: String,
-    pub(crate) instruments: Vec<InstrumentRecord>,
-}
-
-/// An instrument as it is.
-#[derive(Debug, Clone, serde::Serialize)]
-pub(crate) struct InstrumentRecord {
-    pub(crate) kind: String,
-    pub(crate) last_four: String,
-    pub(crate) expiry: Option<String>,
-    pub(crate) status: String,
 }
 
 impl Store {
@@ -186,6 +74,46 @@ impl Store {
             .await
     }
 
+    /// Does something with a payment, durably, once.
+    ///
+    /// # Errors
+    /// When the queue is full, or the store can't be written.
+    pub(crate) async fn operate(&self, command: Operate) -> Result<Operated, StoreError> {
+        self.writer
+            .run(move |transaction| operate::operate(transaction, &command))
+            .await
+    }
+
+    /// Withdraws a purchase that was not decided, durably, or tells what was.
+    ///
+    /// # Errors
+    /// When the queue is full, or the store can't be written.
+    pub(crate) async fn cancel(&self, command: Cancel) -> Result<Cancelled, StoreError> {
+        self.writer
+            .run(move |transaction| cancel::cancel(transaction, &command))
+            .await
+    }
+
+    /// Closes a merchant's open batch, durably, once.
+    ///
+    /// # Errors
+    /// When the queue is full, the store can't be written, or the ledger has another sum than the bookings.
+    pub(crate) async fn close_batch(&self, command: CloseBatch) -> Result<BatchClosed, StoreError> {
+        self.writer
+            .run(move |transaction| batch::close(transaction, &command))
+            .await
+    }
+
+    /// Ends holds that are over; a number of them at a time, none when none is left.
+    ///
+    /// # Errors
+    /// When the queue is full, or the store can't be written.
+    pub(crate) async fn expire(&self, now: Timestamp) -> Result<Vec<ExpiredHold>, StoreError> {
+        self.writer
+            .run(move |transaction| operate::expire(transaction, now))
+            .await
+    }
+
     /// Adds an account, unless the client has one with this label. Tells whether it did.
     ///
     /// # Errors
@@ -200,7 +128,7 @@ impl Store {
             .await
     }
 
-    /// The decision on a merchant's request, by its `jti`.
+    /// The receipt for a merchant's request, by its `jti`.
     ///
     /// # Errors
     /// When the store can't be read.
@@ -208,18 +136,70 @@ impl Store {
         &self,
         merchant: &MerchantName,
         jti: Jti,
-    ) -> Result<Option<DecisionRecord>, StoreError> {
+    ) -> Result<Option<ReceiptRecord>, StoreError> {
         self.readers
             .read(|connection| rows::by_request(connection, merchant, jti))
     }
 
-    /// The decision on a transaction.
+    /// The payment of a transaction, as it is.
     ///
     /// # Errors
     /// When the store can't be read.
-    pub(crate) fn find_by_xid(&self, xid: Xid) -> Result<Option<DecisionRecord>, StoreError> {
+    pub(crate) fn find_by_xid(&self, xid: Xid) -> Result<Option<PaymentRecord>, StoreError> {
         self.readers
             .read(|connection| rows::by_xid(connection, xid))
+    }
+
+    /// Whether a transaction was decided.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub(crate) fn is_decided(&self, xid: Xid) -> Result<bool, StoreError> {
+        self.readers
+            .read(|connection| rows::is_decided(connection, xid))
+    }
+
+    /// The receipts of what was done with a payment after it was decided, oldest first.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub(crate) fn receipts_after(&self, xid: Xid) -> Result<Vec<ReceiptRecord>, StoreError> {
+        self.readers
+            .read(|connection| rows::after_decision(connection, xid))
+    }
+
+    /// A payer's cancellation of a transaction.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub(crate) fn find_cancellation(
+        &self,
+        client: &ClientName,
+        xid: Xid,
+    ) -> Result<Option<ReceiptRecord>, StoreError> {
+        self.readers
+            .read(|connection| rows::cancellation(connection, client, xid))
+    }
+
+    /// A merchant's closed batch.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub(crate) fn find_batch(
+        &self,
+        merchant: &MerchantName,
+        batch: Jti,
+    ) -> Result<Option<BatchRecord>, StoreError> {
+        self.readers
+            .read(|connection| batch::closed(connection, merchant, batch))
+    }
+
+    /// Every payment, newest first.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub(crate) fn payments(&self) -> Result<Vec<PaymentRecord>, StoreError> {
+        self.readers.read(rows::payments)
     }
 
     /// All accounts, or those of one client.

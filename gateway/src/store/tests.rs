@@ -1,10 +1,22 @@
 //! The store on real files: what is decided once, what survives, what is refused.
 
-use protocol::receipt::Decision;
+use protocol::{
+    authorization::Capture,
+    identifiers::{AuthorizationId, ClientNonce, Digest, MerchantNonce, Sid},
+    money::Amount,
+    payment_information::Expiry,
+    receipt::{Code, Decision},
+};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::*;
+use super::{
+    commands::{Evidence, NewInstrument, SignedByPayer},
+    *,
+};
+use crate::card_issuer::{Status, Velocity};
+
+mod lifecycle;
 
 const NOW: Timestamp = Timestamp(1_800_000_000);
 const CARD: [u8; 32] = [7; 32];
@@ -69,28 +81,34 @@ fn command(value: u64) -> Authorize {
         merchant: MerchantName::new("shop").unwrap(),
         jti: Jti::random().unwrap(),
         reqh: Digest::of(Jti::random().unwrap().as_bytes()),
-        xid: Xid::random().unwrap(),
-        sid: Sid::random().unwrap(),
-        client: client(),
+        signed: signed(),
         client_key: Digest::of(b"key"),
-        client_x5t: Digest::of(b"certificate"),
-        nc: ClientNonce::random().unwrap(),
-        nm: MerchantNonce::random().unwrap(),
-        dsh: Digest::of(b"signature"),
         amount: Amount::new(value, "EUR".parse().unwrap()).unwrap(),
         capture: Capture::Later,
         instrument_index: CARD,
         instrument_expiry: Some(Expiry::new("2031-12").unwrap()),
         instrument_last_four: "1111".to_owned(),
         evidence: Evidence {
-            authorization_request: "request".to_owned(),
-            dual_signature: "signature".to_owned(),
-            payment_information: vec![1, 2, 3],
+            request: "request".to_owned(),
+            dual_signature: Some("signature".to_owned()),
+            payment_information: Some(vec![1, 2, 3]),
         },
         receipt_jti: Jti::random().unwrap(),
         authorization: AuthorizationId::random().unwrap(),
         now: NOW,
         capture_before: NOW.plus(100),
+    }
+}
+
+fn signed() -> SignedByPayer {
+    SignedByPayer {
+        xid: Xid::random().unwrap(),
+        client: client(),
+        client_x5t: Digest::of(b"certificate"),
+        sid: Sid::random().unwrap(),
+        nc: ClientNonce::random().unwrap(),
+        nm: MerchantNonce::random().unwrap(),
+        dsh: Digest::of(b"signature"),
     }
 }
 
@@ -100,12 +118,12 @@ fn again(command: &Authorize) -> Authorize {
         merchant: command.merchant.clone(),
         jti: command.jti,
         reqh: command.reqh,
-        xid: command.xid,
+        signed: command.signed.clone(),
         ..self::command(command.amount.value())
     }
 }
 
-fn decided(outcome: Authorized) -> DecisionRecord {
+fn decided(outcome: Authorized) -> ReceiptRecord {
     match outcome {
         Authorized::Decided(decision) => decision,
         _ => panic!("it was not decided now"),
@@ -167,10 +185,13 @@ async fn another_request_with_the_same_jti_or_xid_is_refused_and_holds_nothing()
     let place = Place::new();
     let store = with_account(&place, 1000).await;
     let first = command(400);
-    let (jti, xid) = (first.jti, first.xid);
+    let (jti, signed) = (first.jti, first.signed.clone());
     decided(store.authorize(first).await.unwrap());
     let same_jti = Authorize { jti, ..command(1) };
-    let same_xid = Authorize { xid, ..command(1) };
+    let same_xid = Authorize {
+        signed,
+        ..command(1)
+    };
     assert!(matches!(
         store.authorize(same_jti).await.unwrap(),
         Authorized::IdempotencyConflict
@@ -207,7 +228,7 @@ async fn what_is_held_equals_the_open_authorizations_and_all_books_together_are_
         assert_eq!(decision.code.decision() == Decision::Approved, value < 900);
     }
     assert_eq!(
-        place.number("SELECT sum(authorized - captured - reversed) FROM payment"),
+        place.number("SELECT sum(held) FROM payment"),
         place.number("SELECT sum(balance) FROM book WHERE kind = 'held'")
     );
     assert_eq!(place.number("SELECT sum(balance) FROM book"), 0);
