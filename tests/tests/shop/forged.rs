@@ -21,7 +21,11 @@ use twinseal_tests::{
 
 use crate::scene::Scene;
 
+/// A change to what is bought and signed.
 type Change = fn(&mut OrderInformation, &mut DualSignature);
+
+/// A change to any member.
+type AnyChange = fn(&mut Value);
 
 /// A dual signature with whatever members.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -115,7 +119,7 @@ async fn another_version_and_further_members_of_a_dual_signature_are_refused() {
     let signed = opened.sign(&scene.parties);
     let claims = serde_json::to_value(&signed.dual_signature).unwrap();
     let (_, disclosure) = signed.request.dual_signature.split_once('~').unwrap();
-    let changed = |change: &dyn Fn(&mut Value)| {
+    let changed = |change: AnyChange| {
         let mut claims = claims.clone();
         change(&mut claims);
         let compact = scene
@@ -128,29 +132,29 @@ async fn another_version_and_further_members_of_a_dual_signature_are_refused() {
             payment_information: signed.request.payment_information.clone(),
         }
     };
-    let cases: [(&dyn Fn(&mut Value), Problem); 6] = [
+    let cases: [(AnyChange, Problem); 6] = [
         (
-            &|claims| {
+            |claims| {
                 claims["version"] = 2.into();
                 claims["new"] = true.into();
             },
             Problem::UnsupportedVersion,
         ),
-        (&|claims| claims["more"] = 1.into(), Problem::Malformed),
+        (|claims| claims["more"] = 1.into(), Problem::Malformed),
         (
-            &|claims| claims["amount"]["value"] = 1250.5.into(),
+            |claims| claims["amount"]["value"] = 1250.5.into(),
             Problem::Malformed,
         ),
         (
-            &|claims| claims["amount"]["value"] = (-1250).into(),
+            |claims| claims["amount"]["value"] = (-1250).into(),
             Problem::Malformed,
         ),
         (
-            &|claims| claims["_sd"].as_array_mut().unwrap().reverse(),
+            |claims| claims["_sd"].as_array_mut().unwrap().reverse(),
             Problem::Malformed,
         ),
         (
-            &|claims| {
+            |claims| {
                 let first = claims["_sd"][0].clone();
                 claims["_sd"].as_array_mut().unwrap().push(first);
             },

@@ -7,6 +7,7 @@ mod fake_shop;
 mod forged;
 mod lies;
 mod outages;
+mod own_root;
 mod problems;
 mod repeated;
 mod scene;

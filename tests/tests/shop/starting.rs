@@ -8,7 +8,10 @@ use std::{
 
 use twinseal_tests::place::Place;
 
-use crate::scene::{Scene, buy_at};
+use crate::{
+    own_root::OwnRoot,
+    scene::{Scene, buy_at},
+};
 
 /// Refuses to start, with all of this in its last line.
 fn refuses(place: &Place, program: &str, config: &str, parts: &[&str]) {
@@ -40,6 +43,7 @@ fn a_gateway_whose_certificates_are_another_s_does_not_start() {
             ".pem",
             "urn:twinseal:gateway:main",
             "urn:twinseal:gateway:other",
+            "correct one of the two",
         ],
     );
 }
@@ -56,6 +60,19 @@ fn a_gateway_without_a_crl_or_with_one_of_another_ca_does_not_start() {
     fs::write(&crl, "no CRL").unwrap();
     gateway_refuses(&place, &["gateway-ca.crl"]);
     fs::write(&crl, good).unwrap();
+    assert!(place.start_gateway().stop().0.success());
+}
+
+#[test]
+fn a_gateway_with_a_crl_past_its_time_does_not_start() {
+    let place = Place::new();
+    let root = OwnRoot::instead_of_the_provisioned(&place);
+    root.sign_crl_until(2020);
+    gateway_refuses(
+        &place,
+        &["tls.pem", "certificate-revoked", "CRL", "under [trust]"],
+    );
+    root.sign_crl_until(2049);
     assert!(place.start_gateway().stop().0.success());
 }
 
