@@ -2,7 +2,7 @@
 
 use std::{error::Error, process::ExitCode};
 
-use protocol::{identifiers::Xid, money};
+use protocol::money;
 use serde_json::json;
 
 use crate::{
@@ -16,7 +16,6 @@ use crate::{
 /// Runs one of the commands.
 pub(crate) async fn run(config: &Config, command: Payments) -> Result<ExitCode, Box<dyn Error>> {
     let Payments::Show { xid, json } = command;
-    let xid: Xid = xid.parse()?;
     let Some(decision) = Store::open(&database(config))?.find_by_xid(xid)? else {
         tracing::error!("no decision on {xid} here");
         return Ok(ExitCode::from(3));
