@@ -267,13 +267,14 @@ impl ServedToken<'_> {
     fn answer(&mut self, request: Request) -> Result<Response, ProvisionError> {
         match request {
             Request::InitToken { so_pin } => {
-                let there = provision::tokens(self.module)?;
-                let made = !there.iter().any(|token| token.label == self.label);
-                if made {
-                    let so_pin = PinSource::File(so_pin).read()?;
-                    let user_pin = PinSource::File(self.user_pin.to_owned()).read()?;
-                    provision::init_token(self.module, self.label, &so_pin, &user_pin)?;
-                }
+                let so_pin = PinSource::File(so_pin).read()?;
+                let user_pin = PinSource::File(self.user_pin.to_owned()).read()?;
+                let made = match provision::init_token(self.module, self.label, &so_pin, &user_pin)
+                {
+                    Ok(()) => true,
+                    Err(ProvisionError::TokenExists(_)) => false,
+                    Err(error) => return Err(error),
+                };
                 Ok(Response::Done { made })
             }
             Request::MakeKey(wanted) => {

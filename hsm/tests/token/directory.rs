@@ -36,7 +36,8 @@ pub(crate) const PIN: &str = "correct-1234";
 /// Holds the PIN in the environment of the second process.
 pub(crate) const PIN_VARIABLE: &str = "TWINSEAL_TEST_PIN";
 
-const SO_PIN: &str = "officer-1234";
+/// The PIN of its security officer.
+pub(crate) const SO_PIN: &str = "officer-1234";
 
 /// The gateway's keys, as `softhsm-setup init` makes them.
 pub(crate) const GATEWAY_KEYS: [(&str, KeyUse); 5] = [
@@ -137,6 +138,21 @@ impl TokenDirectory {
     pub(crate) fn init_token(&self, label: &str) {
         let (so_pin, pin) = (Pin::new(SO_PIN), Pin::new(PIN));
         provision::init_token(self.module(), label, &so_pin, &pin).unwrap();
+    }
+
+    /// Makes a token that nobody but its security officer can log in to.
+    pub(crate) fn init_token_without_user_pin(&self, label: &str) {
+        // Our crate loads the module first, as it does not take one that somebody else loaded.
+        provision::tokens(self.module()).unwrap();
+        let module = self.bare_module();
+        let free = module
+            .get_slots_with_token()
+            .unwrap()
+            .into_iter()
+            .find(|slot| !module.get_token_info(*slot).unwrap().token_initialized())
+            .unwrap();
+        let so_pin = AuthPin::from(SO_PIN.to_owned());
+        module.init_token(free, &so_pin, label).unwrap();
     }
 
     /// Makes a token with the gateway's keys.

@@ -54,16 +54,7 @@ fn no_token_and_two_tokens_are_refused_with_what_is_there() {
 fn tokens_of_the_same_label_are_told_apart_by_their_serial_numbers() {
     in_a_new_directory(|directory| {
         directory.init_token(LABEL);
-        let module = directory.bare_module();
-        let free = module
-            .get_slots_with_token()
-            .unwrap()
-            .into_iter()
-            .find(|slot| !module.get_token_info(*slot).unwrap().token_initialized())
-            .unwrap();
-        module
-            .init_token(free, &"officer-1234".to_owned().into(), LABEL)
-            .unwrap();
+        directory.init_token_without_user_pin(LABEL);
         let error = directory.refused(&directory.config());
         assert!(
             matches!(error, StartError::NotOneToken { found: 2, .. }),

@@ -127,18 +127,7 @@ fn a_pin_may_stand_in_an_environment_variable() {
 #[test]
 fn a_token_without_a_user_pin_is_not_opened() {
     in_a_new_directory(|directory| {
-        // Another token first: it loads the module.
-        directory.init_token("another");
-        let module = directory.bare_module();
-        let free = module
-            .get_slots_with_token()
-            .unwrap()
-            .into_iter()
-            .find(|slot| !module.get_token_info(*slot).unwrap().token_initialized())
-            .unwrap();
-        module
-            .init_token(free, &"officer-1234".to_owned().into(), LABEL)
-            .unwrap();
+        directory.init_token_without_user_pin(LABEL);
         let error = directory.refused(&directory.config());
         assert!(matches!(error, StartError::PinRefused { .. }), "{error}");
     });

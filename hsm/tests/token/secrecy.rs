@@ -65,13 +65,21 @@ fn no_key_of_the_gateway_can_be_wrapped() {
 }
 
 #[test]
-fn no_key_of_the_gateway_can_be_copied_into_one_that_may_leave() {
+fn no_key_of_the_gateway_can_be_copied_into_one_that_may_do_more() {
     in_a_new_directory(|directory| {
         let _admin = directory.gateway_token();
         let session = directory.bare_session();
         for (label, _) in GATEWAY_KEYS {
             let key = secret_part(&session, label);
-            for change in [Attribute::Extractable(true), Attribute::Sensitive(false)] {
+            for change in [
+                Attribute::Extractable(true),
+                Attribute::Sensitive(false),
+                Attribute::Private(false),
+                Attribute::Modifiable(true),
+                Attribute::Sign(true),
+                Attribute::Derive(true),
+                Attribute::Decrypt(true),
+            ] {
                 let copy = [Attribute::Token(false), change.clone()];
                 assert!(
                     session.copy_object(key, &copy).is_err(),
