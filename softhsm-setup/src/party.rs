@@ -81,7 +81,10 @@ pub(crate) fn make_client(
         Some(name) => name
             .try_into()
             .map_err(|error| Failure::new(format!("{directory}/client.toml: {error}")))?,
-        None => random_client()?,
+        None => match name_in_certificate(layout, directory) {
+            Some(name) => name,
+            None => random_client()?,
+        },
     };
     // The configuration fixes the name, so it goes first.
     configuration::client(layout, directory, &name)?;
@@ -127,6 +130,13 @@ fn random_client() -> Result<ClientName, Failure> {
     let id = Jti::random().map_err(|error| Failure::new(error.to_string()))?;
     let hex = crate::issue::hex(id.as_bytes());
     ClientName::new(&hex).map_err(|error| Failure::new(error.to_string()))
+}
+
+/// The name that a client without a configuration has in its certificate.
+fn name_in_certificate(layout: &Layout, directory: &str) -> Option<ClientName> {
+    let pem = fs::read(layout.path(&format!("{directory}/signing.pem"))).ok()?;
+    let leaf = authority::Leaf::read(&pem)?;
+    ClientName::new(leaf.subject.strip_prefix("client ")?).ok()
 }
 
 /// The name in a configuration that is there.
