@@ -190,19 +190,72 @@ impl Directory {
         found
     }
 
-    /// SoftHSM's own tool on the gateway's token: brings a key in.
+    /// Makes the gateway's token as an operator would, with the vendor's tool.
+    pub(crate) fn init_gateway_token(&self) {
+        fs::create_dir_all(self.path("gateway/tokens")).unwrap();
+        let tokens = self.text("gateway/tokens");
+        let config = format!("directories.tokendir = {tokens}\nobjectstore.backend = file\n");
+        fs::write(self.path("gateway/softhsm2.conf"), config).unwrap();
+        let pin = self.path("gateway/user.pin");
+        fs::write(&pin, "operator-1234").unwrap();
+        fs::set_permissions(&pin, fs::Permissions::from_mode(0o600)).unwrap();
+        self.softhsm_tool(&[
+            "--init-token",
+            "--free",
+            "--label",
+            "twinseal-gateway",
+            "--so-pin",
+            "officer-1234",
+        ]);
+    }
+
+    /// Brings a key into the gateway's token with the vendor's tool.
     pub(crate) fn import_key(&self, label: &str) {
         let key = self.text("imported.pem");
         new_key("P-256", &key);
+        self.softhsm_tool(&[
+            "--import",
+            &key,
+            "--token",
+            "twinseal-gateway",
+            "--label",
+            label,
+            "--id",
+            "a1",
+        ]);
+        fs::remove_file(key).unwrap();
+    }
+
+    fn softhsm_tool(&self, arguments: &[&str]) {
         let pin = fs::read_to_string(self.path("gateway/user.pin")).unwrap();
         let output = Command::new("softhsm2-util")
-            .args(["--import", &key, "--token", "twinseal-gateway"])
-            .args(["--label", label, "--id", "a1", "--pin", &pin])
+            .args(arguments)
+            .args(["--pin", &pin])
             .env("SOFTHSM2_CONF", self.path("gateway/softhsm2.conf"))
             .output()
             .unwrap();
         assert!(output.status.success(), "{output:?}");
-        fs::remove_file(key).unwrap();
+    }
+
+    /// Makes a request (PKCS#10) with OpenSSL: a key on a curve, and what else is said.
+    pub(crate) fn request(&self, name: &str, curve: &str, arguments: &[&str]) -> String {
+        let (key, csr) = (
+            self.text(&format!("{name}.key")),
+            self.text(&format!("{name}.csr")),
+        );
+        new_key(curve, &key);
+        let request = [
+            "req",
+            "-new",
+            "-subj",
+            "/CN=anybody",
+            "-key",
+            &key,
+            "-out",
+            &csr,
+        ];
+        openssl_says(&[&request[..], arguments].concat());
+        csr
     }
 }
 
@@ -257,4 +310,10 @@ pub(crate) fn new_key(curve: &str, file: &str) {
         "-out",
         file,
     ]);
+}
+
+/// The number of a CRL, from what OpenSSL reads in it.
+pub(crate) fn crl_number(text: &str) -> u64 {
+    let (_, rest) = text.split_once("X509v3 CRL Number:").unwrap();
+    rest.split_whitespace().next().unwrap().parse().unwrap()
 }
