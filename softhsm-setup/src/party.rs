@@ -38,6 +38,8 @@ pub(crate) fn hosts(also: &[String]) -> Hosts {
 pub(crate) fn add_client(layout: &Layout, module: &Path, out: &str) -> Result<(), Failure> {
     refuse_outside(out)?;
     let ca = TokenProcess::start(layout, TokenPlace::Ca, module)?;
+    // Without its CA a half of the party would stay behind.
+    Authority::open(layout, &ca, Some(Role::Client))?;
     let name = make_client(layout, &ca, out)?;
     print(name.as_str());
     Ok(())
@@ -53,6 +55,7 @@ pub(crate) fn add_merchant(
 ) -> Result<(), Failure> {
     refuse_outside(out)?;
     let ca = TokenProcess::start(layout, TokenPlace::Ca, module)?;
+    Authority::open(layout, &ca, Some(Role::Merchant))?;
     let name = make_merchant(layout, &ca, out, name, &hosts(also))?;
     print(name.as_str());
     say("add it to gateway.toml as a [[merchant]], so that the gateway knows it");

@@ -46,6 +46,7 @@ fn without_the_cas_nothing_is_issued_or_revoked_and_the_missing_file_is_named() 
         &["revoke", "--certificate", &certificate],
         &["crl"],
         &["client", "--out", "second"],
+        &["merchant", "--name", "second", "--out", "second"],
     ] {
         let told = directory.refused(command);
         assert!(told.contains("token twinseal-ca"), "{command:?}: {told}");
