@@ -68,7 +68,7 @@ pub(crate) enum Accounts {
     },
     /// Show one account with its instruments.
     Show {
-        /// The client's name, urn:twinseal:client:<id>.
+        /// The client's name, urn:twinseal:client:ID.
         client: ClientName,
         /// Print JSON.
         #[arg(long)]
