@@ -46,9 +46,14 @@ pub(crate) struct Gateway {
 pub(crate) enum ConfigError {
     #[error("can't read {}: {source}; give the file with --config", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
-    #[error("{} is not a client configuration: {source}", path.display())]
+    #[error(
+        "{} is not a client configuration, near line {line}: {}; client.sample.toml explains every member",
+        path.display(),
+        source.message()
+    )]
     Invalid {
         path: PathBuf,
+        line: usize,
         source: Box<toml::de::Error>,
     },
 }
@@ -62,6 +67,9 @@ impl Config {
         })?;
         let mut config: Self = toml::from_str(&text).map_err(|source| ConfigError::Invalid {
             path: path.to_owned(),
+            line: source
+                .span()
+                .map_or(0, |span| text[..span.end].lines().count()),
             source: Box::new(source),
         })?;
         config.directory = path.parent().unwrap_or(Path::new("")).to_owned();

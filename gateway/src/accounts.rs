@@ -89,7 +89,6 @@ pub(crate) async fn run(config: &Config, command: Accounts) -> Result<ExitCode, 
             Ok(ExitCode::SUCCESS)
         }
         Accounts::Show { client, json } => {
-            let client: ClientName = client.parse()?;
             let accounts = Store::open(&database(config))?.accounts(Some(&client))?;
             if accounts.is_empty() {
                 tracing::error!("no account of {client}; `accounts list` shows all");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use protocol::identifiers::Xid;
+use protocol::{identifiers::Xid, names::ClientName};
 
 /// The Twinseal payment gateway: confirms payers by their dual signatures and approves payments. Its
 /// private keys stay in a PKCS#11 token.
@@ -68,8 +68,8 @@ pub(crate) enum Accounts {
     },
     /// Show one account with its instruments.
     Show {
-        /// The client's name, urn:twinseal:client:<id>.
-        client: String,
+        /// The client's name, urn:twinseal:client:ID.
+        client: ClientName,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -95,4 +95,38 @@ pub(crate) enum Payments {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_that_begins_with_a_hyphen_is_no_option() {
+        // 0xf8 and 0xfb are "-" and "--" at the beginning; 0xf8 0x50 makes "-h".
+        for start in [[0xf8, 0x00, 0], [0xfb, 0xef, 0xbe], [0xf8, 0x50, 0]] {
+            let mut bytes = [7; 16];
+            bytes[..3].copy_from_slice(&start);
+            let id = Xid::from_bytes(bytes).to_string();
+            assert!(id.starts_with('-'), "{id}");
+            for order in [[id.as_str(), "--json"], ["--json", id.as_str()]] {
+                let line = ["twinseal-gateway", "payments", "show", order[0], order[1]];
+                let cli = Cli::try_parse_from(line).map_err(|error| error.to_string());
+                let Command::Payments(Payments::Show { xid, json }) = cli.unwrap().command else {
+                    panic!("{line:?} is another command");
+                };
+                assert_eq!((xid, json), (Xid::from_bytes(bytes), true));
+            }
+        }
+    }
+
+    #[test]
+    fn an_account_is_shown_by_a_client_s_name_and_no_other() {
+        let show = |name: &str| {
+            let line = ["twinseal-gateway", "accounts", "show", name];
+            Cli::try_parse_from(line).map(|_| ())
+        };
+        assert!(show("urn:twinseal:client:0123456789abcdef").is_ok());
+        assert!(show("urn:twinseal:merchant:bookshop").is_err());
+    }
 }

@@ -144,9 +144,14 @@ pub(crate) enum ConfigError {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("{} is not a gateway configuration: {source}", path.display())]
+    #[error(
+        "{} is not a gateway configuration, near line {line}: {}; gateway.sample.toml explains every member",
+        path.display(),
+        source.message()
+    )]
     Invalid {
         path: PathBuf,
+        line: usize,
         source: Box<toml::de::Error>,
     },
 }
@@ -160,6 +165,9 @@ impl Config {
         })?;
         let mut config: Self = toml::from_str(&text).map_err(|source| ConfigError::Invalid {
             path: path.to_owned(),
+            line: source
+                .span()
+                .map_or(0, |span| text[..span.end].lines().count()),
             source: Box::new(source),
         })?;
         config.directory = path.parent().unwrap_or(Path::new("")).to_owned();

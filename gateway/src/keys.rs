@@ -44,9 +44,15 @@ pub(crate) enum KeysError {
     Token(#[from] hsm::StartError),
     #[error(transparent)]
     File(#[from] mtls::pem::PemFileError),
-    #[error("the certificate in {} is refused: {refusal}; issue one with `softhsm-setup issue`", path.display())]
+    #[error(
+        "the certificate in {} is refused: {refusal}; issue one with `softhsm-setup issue`, or renew its CA's files under [trust]",
+        path.display()
+    )]
     Refused { path: PathBuf, refusal: Refusal },
-    #[error("the certificate in {} is {found}'s, the configuration names {configured}", path.display())]
+    #[error(
+        "the certificate in {} is {found}'s, the configuration names {configured}; correct one of the two",
+        path.display()
+    )]
     OtherName {
         path: PathBuf,
         found: String,

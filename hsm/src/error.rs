@@ -7,12 +7,23 @@ use crate::policy::AttributeFinding;
 /// A token or key can't be used; nothing was started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The module could not be loaded or initialised (C_Initialize).
+    /// The module could not be loaded.
     #[error("can't load the PKCS#11 module {}: {reason}; check the path, and that its package is installed", path.display())]
     Module {
         /// The shared library.
         path: PathBuf,
-        /// What the loader or the module said.
+        /// What the loader said.
+        reason: String,
+    },
+    /// The module could not be initialised (C_Initialize).
+    #[error(
+        "the PKCS#11 module {} can't be initialised: {reason}; check its configuration, for SoftHSM the environment variable SOFTHSM2_CONF",
+        path.display()
+    )]
+    Initialize {
+        /// The shared library.
+        path: PathBuf,
+        /// What the module said.
         reason: String,
     },
     /// No token, or more than one, is what the URI describes.

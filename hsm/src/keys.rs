@@ -25,6 +25,7 @@ use crate::{
 };
 
 const GCM_NONCE_BYTES: usize = 12;
+const GCM_TAG_BYTES: usize = 16;
 const GCM_TAG_BITS: u64 = 128;
 
 /// What all keys have.
@@ -354,7 +355,7 @@ impl DataKey {
         sealed: &[u8],
         deadline: Instant,
     ) -> Result<Zeroizing<Vec<u8>>, HsmError> {
-        if sealed.len() < GCM_NONCE_BYTES {
+        if sealed.len() < GCM_NONCE_BYTES + GCM_TAG_BYTES {
             return Err(HsmError::InvalidInput);
         }
         let handle = self.key.handle;

@@ -17,18 +17,20 @@ static LOADED: Mutex<Vec<(PathBuf, Pkcs11)>> = Mutex::new(Vec::new());
 
 /// Loads a module, or gives the one that is loaded already.
 pub(crate) fn load(path: &Path) -> Result<Pkcs11, StartError> {
-    let failed = |error: cryptoki::error::Error| StartError::Module {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    };
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, module)) = loaded.iter().find(|(known, _)| known == path) {
         return Ok(module.clone());
     }
-    let module = Pkcs11::new(path).map_err(failed)?;
+    let module = Pkcs11::new(path).map_err(|error| StartError::Module {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
     module
         .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
-        .map_err(failed)?;
+        .map_err(|error| StartError::Initialize {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
     loaded.push((path.to_owned(), module.clone()));
     Ok(module)
 }

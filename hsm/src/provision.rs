@@ -5,9 +5,11 @@ use std::path::Path;
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use cryptoki::{
+    context::Pkcs11,
     mechanism::Mechanism,
     object::{Attribute, AttributeType, ObjectClass},
     session::{Session, UserType},
+    slot::Slot,
 };
 
 use crate::{
@@ -42,7 +44,9 @@ pub enum ProvisionError {
     #[error("the module has no free slot for a new token; initialise one with the vendor's tools")]
     NoFreeSlot,
     /// There is an object with this label.
-    #[error("there is a key {0} already; it stays as it is")]
+    #[error(
+        "there is a key {0} already; it stays as it is: remove it with the vendor's tools if nobody needs it"
+    )]
     KeyExists(String),
     /// The token could not be opened, or does not have what was asked for.
     #[error(transparent)]
@@ -74,7 +78,8 @@ pub fn tokens(module_path: &Path) -> Result<Vec<TokenInfo>, ProvisionError> {
     Ok(tokens)
 }
 
-/// Initialises a token in a free slot, and its user PIN (C_InitToken, C_InitPIN).
+/// Initialises a token in a free slot, and its user PIN (C_InitToken, C_InitPIN). A token that was left
+/// without a user PIN, because this was interrupted, gets it.
 ///
 /// # Errors
 /// When there is a token with this label, which is left as it is, or no free slot.
@@ -84,31 +89,36 @@ pub fn init_token(
     so_pin: &Pin,
     user_pin: &Pin,
 ) -> Result<(), ProvisionError> {
-    if tokens(module_path)?
-        .iter()
-        .any(|token| token.label == label)
-    {
-        return Err(ProvisionError::TokenExists(label.to_owned()));
-    }
     let module = module::load(module_path)?;
-    let free = module
-        .get_slots_with_token()?
-        .into_iter()
-        .find(|slot| {
-            module
-                .get_token_info(*slot)
-                .is_ok_and(|token| !token.token_initialized())
-        })
-        .ok_or(ProvisionError::NoFreeSlot)?;
-    module.init_token(free, so_pin.auth(), label)?;
-    // SoftHSM moves a token to another slot when it is initialised: it is found anew by its label.
     let uri = Pkcs11Uri::for_token(label);
+    match module::find_token(&module, &uri) {
+        Ok(slot) if !module.get_token_info(slot)?.user_pin_initialized() => {}
+        Err(StartError::NotOneToken { found: 0, .. }) => {
+            let free = free_slot(&module)?.ok_or(ProvisionError::NoFreeSlot)?;
+            module.init_token(free, so_pin.auth(), label)?;
+        }
+        Ok(_) | Err(StartError::NotOneToken { .. }) => {
+            return Err(ProvisionError::TokenExists(label.to_owned()));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    // SoftHSM moves a token to another slot when it is initialised: it is found anew by its label.
     let slot = module::find_token(&module, &uri)?;
     let session = module.open_rw_session(slot)?;
     session.login(UserType::So, Some(so_pin.auth()))?;
     session.init_pin(user_pin.auth())?;
     session.logout()?;
     Ok(())
+}
+
+/// A slot whose token was not initialised.
+fn free_slot(module: &Pkcs11) -> Result<Option<Slot>, ProvisionError> {
+    for slot in module.get_slots_with_token()? {
+        if !module.get_token_info(slot)?.token_initialized() {
+            return Ok(Some(slot));
+        }
+    }
+    Ok(None)
 }
 
 /// A key, or a key pair, as the token shows it.
@@ -211,6 +221,7 @@ impl TokenAdmin {
     /// # Errors
     /// When the label is taken, or the token does not do it.
     pub fn generate_p256(&self, label: &str, usage: KeyUse) -> Result<[u8; 65], ProvisionError> {
+        self.remove_unfinished_pair(label)?;
         self.refuse_taken(label)?;
         let id = random_id()?;
         let public_template = [
@@ -276,6 +287,23 @@ impl TokenAdmin {
             .sign(&Mechanism::Ecdsa, handle, digest)?
             .try_into()
             .map_err(|_| ProvisionError::WrongResult("the signature has not 64 bytes"))
+    }
+
+    /// Tokens make the public half of a pair first. One that was made in the token and has no private
+    /// half was left by a run that was killed; it is nobody's key.
+    fn remove_unfinished_pair(&self, label: &str) -> Result<(), ProvisionError> {
+        let halves = |class| [Attribute::Label(label.into()), Attribute::Class(class)];
+        let private = self
+            .session
+            .find_objects(&halves(ObjectClass::PRIVATE_KEY))?;
+        if private.is_empty() {
+            let mut made_here = halves(ObjectClass::PUBLIC_KEY).to_vec();
+            made_here.push(Attribute::Local(true));
+            for public in self.session.find_objects(&made_here)? {
+                self.session.destroy_object(public)?;
+            }
+        }
+        Ok(())
     }
 
     fn refuse_taken(&self, label: &str) -> Result<(), ProvisionError> {

@@ -1,9 +1,6 @@
 //! An opened token: logged in once, with workers, and the way to its keys.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::path::PathBuf;
 
 use cryptoki::{
     context::Pkcs11,
@@ -41,8 +38,6 @@ pub struct TokenConfig {
 #[derive(Clone)]
 pub struct Token {
     workers: Workers,
-    /// Keeps the login: it ends with the last session. Keys are found and checked on it.
-    login: Arc<Mutex<Session>>,
 }
 
 impl Token {
@@ -55,8 +50,7 @@ impl Token {
         let slot = module::find_token(&module, &config.uri)?;
         let login = log_in(&module, slot, &config.pin.read()?)?;
         Ok(Self {
-            workers: Workers::start(&module, slot, config.sessions, config.queue_max)?,
-            login: Arc::new(Mutex::new(login)),
+            workers: Workers::start(&module, slot, login, config.sessions, config.queue_max)?,
         })
     }
 
@@ -77,7 +71,7 @@ impl Token {
             handle,
             expected_public,
         );
-        self.with_login(|session| key.check(session))?;
+        self.workers.with_login(|session| key.check(session))?;
         Ok(key)
     }
 
@@ -97,7 +91,7 @@ impl Token {
             handle,
             expected_public,
         );
-        self.with_login(|session| key.check(session))?;
+        self.workers.with_login(|session| key.check(session))?;
         Ok(key)
     }
 
@@ -108,7 +102,7 @@ impl Token {
     pub fn data_key(&self, uri: &Pkcs11Uri) -> Result<DataKey, StartError> {
         let handle = self.checked_key(uri, KeyUse::Encrypt, None)?;
         let key = DataKey::new(self.workers.clone(), uri.key_name(), handle);
-        self.with_login(|session| key.check(session))?;
+        self.workers.with_login(|session| key.check(session))?;
         Ok(key)
     }
 
@@ -119,13 +113,8 @@ impl Token {
     pub fn index_key(&self, uri: &Pkcs11Uri) -> Result<IndexKey, StartError> {
         let handle = self.checked_key(uri, KeyUse::Mac, None)?;
         let key = IndexKey::new(self.workers.clone(), uri.key_name(), handle);
-        self.with_login(|session| key.check(session))?;
+        self.workers.with_login(|session| key.check(session))?;
         Ok(key)
-    }
-
-    fn with_login<T>(&self, act: impl FnOnce(&Session) -> T) -> T {
-        // What is read on a session leaves nothing half done.
-        act(&self.login.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn checked_key(
@@ -134,7 +123,7 @@ impl Token {
         usage: KeyUse,
         expected_public: Option<&[u8; 65]>,
     ) -> Result<ObjectHandle, StartError> {
-        self.with_login(|session| {
+        self.workers.with_login(|session| {
             let handle = find_key(session, uri, usage.class(), usage.class_name())?;
             let finding = usage
                 .findings(session, handle)?

@@ -5,7 +5,7 @@
 //! (CKR_OPERATION_ACTIVE).
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::Instant,
 };
@@ -53,6 +53,9 @@ struct Pool {
     /// None only while it is dropped.
     queue: Option<Sender<Job>>,
     threads: Vec<JoinHandle<()>>,
+    /// Keeps the login, which ends with the last session: those of the workers come and go. Keys are
+    /// found and checked on it.
+    login: Mutex<Session>,
 }
 
 impl Drop for Pool {
@@ -72,6 +75,7 @@ impl Workers {
     pub(crate) fn start(
         module: &Pkcs11,
         slot: Slot,
+        login: Session,
         sessions: usize,
         queue_max: usize,
     ) -> Result<Self, StartError> {
@@ -79,6 +83,7 @@ impl Workers {
         let mut pool = Pool {
             queue: Some(queue),
             threads: Vec::new(),
+            login: Mutex::new(login),
         };
         for number in 0..sessions.max(1) {
             let worker = Worker {
@@ -94,6 +99,12 @@ impl Workers {
             pool.threads.push(thread);
         }
         Ok(Self(Arc::new(pool)))
+    }
+
+    /// Does something on the session that keeps the login.
+    pub(crate) fn with_login<T>(&self, act: impl FnOnce(&Session) -> T) -> T {
+        // What is read on a session leaves nothing half done.
+        act(&self.0.login.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Has an operation done by one of the workers.
@@ -140,7 +151,12 @@ impl Workers {
         let job: Job = Box::new(move |session| {
             let started = Instant::now();
             metrics.queued.record(started - submitted);
-            if started >= deadline || reply.is_abandoned() {
+            if reply.is_abandoned() {
+                return Condition::Usable;
+            }
+            if started >= deadline {
+                // Said by the worker, who may see it before the caller does.
+                reply.send(Err(HsmError::DeadlinePassed));
                 return Condition::Usable;
             }
             let (outcome, condition) = match session.map(operation) {

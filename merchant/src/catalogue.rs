@@ -66,9 +66,14 @@ pub(crate) enum CatalogueError {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("{} is not a catalogue: {source}; catalogue.sample.toml explains it", path.display())]
+    #[error(
+        "{} is not a catalogue, near line {line}: {}; catalogue.sample.toml explains it",
+        path.display(),
+        source.message()
+    )]
     Invalid {
         path: PathBuf,
+        line: usize,
         source: Box<toml::de::Error>,
     },
     #[error("{} has the sku {sku} twice; give each thing its own", path.display())]
@@ -86,6 +91,9 @@ impl Catalogue {
         })?;
         let catalogue: Self = toml::from_str(&text).map_err(|source| CatalogueError::Invalid {
             path: path.to_owned(),
+            line: source
+                .span()
+                .map_or(0, |span| text[..span.end].lines().count()),
             source: Box::new(source),
         })?;
         let mut skus = HashSet::new();

@@ -92,9 +92,14 @@ pub(crate) enum ConfigError {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("{} is not a merchant configuration: {source}", path.display())]
+    #[error(
+        "{} is not a merchant configuration, near line {line}: {}; merchant.sample.toml explains every member",
+        path.display(),
+        source.message()
+    )]
     Invalid {
         path: PathBuf,
+        line: usize,
         source: Box<toml::de::Error>,
     },
     #[error("{}: session_seconds is not within 1 to 900; correct it", path.display())]
@@ -110,6 +115,9 @@ impl Config {
         })?;
         let mut config: Self = toml::from_str(&text).map_err(|source| ConfigError::Invalid {
             path: path.to_owned(),
+            line: source
+                .span()
+                .map_or(0, |span| text[..span.end].lines().count()),
             source: Box::new(source),
         })?;
         if !(1..=protocol::time::LIFETIME_SECONDS_MAX).contains(&config.session_seconds) {

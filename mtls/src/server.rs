@@ -144,7 +144,7 @@ impl Listener {
     /// Binds a listener for TLS.
     ///
     /// # Errors
-    /// When the address can't be bound.
+    /// When the address can't be bound; the text names it.
     pub async fn bind_tls(address: SocketAddr, tls: ServerTls, limits: Limits) -> io::Result<Self> {
         Self::bind(address, Some(tls), limits).await
     }
@@ -152,13 +152,16 @@ impl Listener {
     /// Binds a listener without TLS: for loopback, where the operator's tools are.
     ///
     /// # Errors
-    /// When the address can't be bound.
+    /// When the address can't be bound; the text names it.
     pub async fn bind_plain(address: SocketAddr, limits: Limits) -> io::Result<Self> {
         Self::bind(address, None, limits).await
     }
 
     async fn bind(address: SocketAddr, tls: Option<ServerTls>, limits: Limits) -> io::Result<Self> {
-        let tcp = TcpListener::bind(address).await?;
+        let tcp = TcpListener::bind(address).await.map_err(|error| {
+            let text = format!("can't listen on {address} ({error}); configure one that is free");
+            io::Error::new(error.kind(), text)
+        })?;
         Ok(Self {
             address: tcp.local_addr()?,
             tcp,

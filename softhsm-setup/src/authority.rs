@@ -3,6 +3,7 @@
 
 use std::{fs, path::Path};
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use protocol::{identifiers::Digest, names::Role};
 use rcgen::{
     CertificateParams, CertificateRevocationListParams, Issuer, KeyIdMethod,
@@ -242,6 +243,8 @@ pub(crate) struct Leaf {
     pub(crate) public_point: Vec<u8>,
     pub(crate) not_after: OffsetDateTime,
     pub(crate) der: Vec<u8>,
+    signed: Vec<u8>,
+    signature: Vec<u8>,
 }
 
 impl Leaf {
@@ -260,7 +263,18 @@ impl Leaf {
             serial: certificate.raw_serial().to_vec(),
             public_point: certificate.public_key().subject_public_key.data.to_vec(),
             not_after: certificate.validity().not_after.to_datetime(),
+            signed: certificate.tbs_certificate.as_ref().to_vec(),
+            signature: certificate.signature_value.data.to_vec(),
             der: pem.contents.clone(),
         })
+    }
+
+    /// Whether this CA issued a certificate. Its name alone says little: the CAs of every provisioned
+    /// directory have the same.
+    pub(crate) fn has_signed(&self, leaf: &Leaf) -> bool {
+        self.subject == leaf.issuing_ca
+            && UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &self.public_point)
+                .verify(&leaf.signed, &leaf.signature)
+                .is_ok()
     }
 }

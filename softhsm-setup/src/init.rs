@@ -107,9 +107,6 @@ fn step(made: bool, what: &str) {
 
 /// A token directory with its PINs and configuration, and the token in it.
 fn token(layout: &Layout, module: &Path, place: TokenPlace) -> Result<TokenProcess, Failure> {
-    for pin in [layout.user_pin(place), layout.so_pin(place)] {
-        write_new(&pin, random_pin()?.as_bytes(), Readers::Owner)?;
-    }
     let tokens = layout.token_file(place, "tokens");
     std::fs::create_dir_all(&tokens).map_err(|error| Failure::file(&tokens, &error))?;
     write_new(
@@ -118,6 +115,18 @@ fn token(layout: &Layout, module: &Path, place: TokenPlace) -> Result<TokenProce
         Readers::All,
     )?;
     let token = TokenProcess::start(layout, place, module)?;
+    let user_pin = layout.user_pin(place);
+    // A made-up PIN would be a wrong one, and tokens lock.
+    if !user_pin.exists() && token.has_token()? {
+        return Err(Failure::new(format!(
+            "token {} is there, but not its PIN; put it into {}, mode 0600",
+            place.label(),
+            user_pin.display()
+        )));
+    }
+    for pin in [user_pin, layout.so_pin(place)] {
+        write_new(&pin, random_pin()?.as_bytes(), Readers::Owner)?;
+    }
     let made = token.init_token(&layout.so_pin(place))?;
     step(made, &format!("token {}", place.label()));
     Ok(token)

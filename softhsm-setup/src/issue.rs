@@ -46,17 +46,17 @@ pub(crate) fn issue(
             csr.display()
         ))
     })?;
-    if request.public_key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
-        return Err(Failure::new(format!(
-            "the key in {} is not of P-256; make one with `openssl ecparam -name prime256v1 -genkey`",
+    let public = point_of(&request).ok_or_else(|| {
+        Failure::new(format!(
+            "the key in {} is not of P-256, or it signed the request with another hash than SHA-256; make \
+             one with `openssl ecparam -name prime256v1 -genkey`",
             csr.display()
-        )));
-    }
+        ))
+    })?;
     let name = PartyName::new(wanted.role, &wanted.name)
         .map_err(|error| Failure::new(format!("--name {}: {error}", wanted.name)))?;
     let params = profiles::leaf(&name, wanted.usage, &wanted.hosts, wanted.days)?;
     let token = TokenProcess::start(layout, TokenPlace::Ca, module)?;
-    let public = PublicPoint(request.public_key.der_bytes().to_vec());
     let pem = Authority::open(layout, &token, Some(wanted.role))?.issue(&params, &public)?;
     write_new(out, pem.as_bytes(), Readers::All)?;
     say(&format!(
@@ -68,6 +68,15 @@ pub(crate) fn issue(
         listed(", IP ", &wanted.hosts.ip),
     ));
     Ok(())
+}
+
+/// The public key of a request for P-256. What rcgen calls the key's algorithm is that of the request's
+/// signature, so the key itself is looked at, too.
+fn point_of(request: &CertificateSigningRequestParams) -> Option<PublicPoint> {
+    let bytes = request.public_key.der_bytes().try_into().ok()?;
+    let point = hsm::P256Point::from_uncompressed(bytes).ok()?;
+    (request.public_key.algorithm() == &PKCS_ECDSA_P256_SHA256)
+        .then(|| PublicPoint(point.as_bytes().to_vec()))
 }
 
 fn listed<T: ToString>(before: &str, names: &[T]) -> String {
@@ -88,7 +97,7 @@ pub(crate) fn revoke(layout: &Layout, module: &Path, certificate: &Path) -> Resu
             fs::read(layout.ca_certificate(*role))
                 .ok()
                 .and_then(|pem| Leaf::read(&pem))
-                .is_some_and(|ca| ca.subject == leaf.issuing_ca)
+                .is_some_and(|ca| ca.has_signed(&leaf))
         })
         .ok_or_else(|| {
             Failure::new(format!(

@@ -128,7 +128,11 @@ pub(crate) fn write_new(path: &Path, content: &[u8], readers: Readers) -> Result
 /// Writes a file in place of the one that is there: a reader finds the old or the new one, whole.
 pub(crate) fn replace(path: &Path, content: &[u8], readers: Readers) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::file(path, &error);
-    let directory = path.parent().unwrap_or(Path::new("."));
+    // The parent of a bare file name is the empty path.
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
     fs::create_dir_all(directory).map_err(failed)?;
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".unfinished");

@@ -38,6 +38,8 @@ pub(crate) fn hosts(also: &[String]) -> Hosts {
 pub(crate) fn add_client(layout: &Layout, module: &Path, out: &str) -> Result<(), Failure> {
     refuse_outside(out)?;
     let ca = TokenProcess::start(layout, TokenPlace::Ca, module)?;
+    // Without its CA a half of the party would stay behind.
+    Authority::open(layout, &ca, Some(Role::Client))?;
     let name = make_client(layout, &ca, out)?;
     print(name.as_str());
     Ok(())
@@ -53,6 +55,7 @@ pub(crate) fn add_merchant(
 ) -> Result<(), Failure> {
     refuse_outside(out)?;
     let ca = TokenProcess::start(layout, TokenPlace::Ca, module)?;
+    Authority::open(layout, &ca, Some(Role::Merchant))?;
     let name = make_merchant(layout, &ca, out, name, &hosts(also))?;
     print(name.as_str());
     say("add it to gateway.toml as a [[merchant]], so that the gateway knows it");
@@ -81,7 +84,10 @@ pub(crate) fn make_client(
         Some(name) => name
             .try_into()
             .map_err(|error| Failure::new(format!("{directory}/client.toml: {error}")))?,
-        None => random_client()?,
+        None => match name_in_certificate(layout, directory) {
+            Some(name) => name,
+            None => random_client()?,
+        },
     };
     // The configuration fixes the name, so it goes first.
     configuration::client(layout, directory, &name)?;
@@ -127,6 +133,13 @@ fn random_client() -> Result<ClientName, Failure> {
     let id = Jti::random().map_err(|error| Failure::new(error.to_string()))?;
     let hex = crate::issue::hex(id.as_bytes());
     ClientName::new(&hex).map_err(|error| Failure::new(error.to_string()))
+}
+
+/// The name that a client without a configuration has in its certificate.
+fn name_in_certificate(layout: &Layout, directory: &str) -> Option<ClientName> {
+    let pem = fs::read(layout.path(&format!("{directory}/signing.pem"))).ok()?;
+    let leaf = authority::Leaf::read(&pem)?;
+    ClientName::new(leaf.subject.strip_prefix("client ")?).ok()
 }
 
 /// The name in a configuration that is there.

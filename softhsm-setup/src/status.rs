@@ -38,9 +38,11 @@ struct KeyStatus {
     well: bool,
 }
 
-#[derive(Serialize)]
+/// Of one that is missing there is nothing but the file's name.
+#[derive(Serialize, Default)]
 struct CertificateStatus {
     file: String,
+    missing: bool,
     subject: String,
     issuing_ca: String,
     serial: String,
@@ -49,9 +51,11 @@ struct CertificateStatus {
     well: bool,
 }
 
-#[derive(Serialize)]
+/// Of one that is missing there is nothing but the file's name.
+#[derive(Serialize, Default)]
 struct CrlStatus {
     file: String,
+    missing: bool,
     number: u64,
     revoked: usize,
     days_left: i64,
@@ -66,7 +70,7 @@ pub(crate) fn status(layout: &Layout, module: &Path, json: bool) -> Result<ExitC
         (TokenPlace::Ca, ca_keys()),
     ] {
         // The CA's token may have been carried away.
-        if !layout.softhsm_conf(place).exists() {
+        if place == TokenPlace::Ca && !layout.softhsm_conf(place).exists() {
             continue;
         }
         let found = TokenProcess::start(layout, place, module)?.keys(wanted.clone())?;
@@ -125,7 +129,7 @@ pub(crate) fn status(layout: &Layout, module: &Path, json: bool) -> Result<ExitC
     Ok(ExitCode::from(if status.well { 0 } else { 3 }))
 }
 
-/// The certificates of CAs and gateway, and those of every party directory.
+/// The certificates of CAs and gateway, which must be there, and those of every party directory.
 fn certificate_files(layout: &Layout) -> Vec<String> {
     let mut files: Vec<String> = cas()
         .map(|role| match role {
@@ -143,7 +147,7 @@ fn certificate_files(layout: &Layout) -> Vec<String> {
     for directory in directories {
         for stem in ["tls", "signing", "encryption"] {
             let file = format!("{directory}/{stem}.pem");
-            if layout.path(&file).exists() {
+            if directory == "gateway" || layout.path(&file).exists() {
                 files.push(file);
             }
         }
@@ -157,12 +161,20 @@ fn certificate_status(
     now: OffsetDateTime,
 ) -> Result<CertificateStatus, Failure> {
     let path = layout.path(file);
+    if !path.exists() {
+        return Ok(CertificateStatus {
+            file: file.to_owned(),
+            missing: true,
+            ..CertificateStatus::default()
+        });
+    }
     let pem = fs::read(&path).map_err(|error| Failure::file(&path, &error))?;
     let leaf = Leaf::read(&pem)
         .ok_or_else(|| Failure::new(format!("{} is not a certificate", path.display())))?;
     let days_left = (leaf.not_after - now).whole_days();
     Ok(CertificateStatus {
         file: file.to_owned(),
+        missing: false,
         x5t: Digest::of(&leaf.der).to_string(),
         serial: hex(&leaf.serial),
         subject: leaf.subject,
@@ -178,16 +190,25 @@ fn crl_status(
     now: OffsetDateTime,
 ) -> Result<CrlStatus, Failure> {
     let path = layout.ca_crl(role);
+    let file = path
+        .strip_prefix(layout.root())
+        .unwrap_or(&path)
+        .display()
+        .to_string();
+    if !path.exists() {
+        return Ok(CrlStatus {
+            file,
+            missing: true,
+            ..CrlStatus::default()
+        });
+    }
     let pem = fs::read(&path).map_err(|error| Failure::file(&path, &error))?;
     let crl =
         Crl::read(&pem).ok_or_else(|| Failure::new(format!("{} is not a CRL", path.display())))?;
     let days_left = (crl.next_update - now).whole_days();
     Ok(CrlStatus {
-        file: path
-            .strip_prefix(layout.root())
-            .unwrap_or(&path)
-            .display()
-            .to_string(),
+        file,
+        missing: false,
         number: crl.number,
         revoked: crl.revoked.len(),
         days_left,
@@ -220,7 +241,11 @@ fn print_tables(status: &Status) {
             "{} {:<26}{:<44}{:>5}  {}",
             mark(certificate.well),
             certificate.file,
-            certificate.subject,
+            if certificate.missing {
+                "missing"
+            } else {
+                &certificate.subject
+            },
             certificate.days_left,
             certificate.x5t
         ));
@@ -231,12 +256,13 @@ fn print_tables(status: &Status) {
     ));
     for crl in &status.crls {
         print(&format!(
-            "{} {:<26}{:>7}{:>9}{:>6}",
+            "{} {:<26}{:>7}{:>9}{:>6}{}",
             mark(crl.well),
             crl.file,
             crl.number,
             crl.revoked,
-            crl.days_left
+            crl.days_left,
+            if crl.missing { "  missing" } else { "" }
         ));
     }
     if !status.well {

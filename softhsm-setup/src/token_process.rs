@@ -12,6 +12,7 @@ use std::{
 };
 
 use hsm::{
+    StartError,
     pin::PinSource,
     policy::KeyUse,
     provision::{self, ProvisionError, TokenAdmin},
@@ -58,6 +59,8 @@ impl From<Usage> for KeyUse {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Request {
+    /// Whether the token is there.
+    HasToken,
     /// Initialise the token, unless it is there.
     InitToken {
         so_pin: PathBuf,
@@ -76,6 +79,7 @@ enum Request {
 #[serde(rename_all = "kebab-case")]
 enum Response {
     Done { made: bool },
+    HasToken(bool),
     Keys(Vec<FoundKey>),
     Signature(Vec<u8>),
     Failed(String),
@@ -136,6 +140,14 @@ impl TokenProcess {
             child,
             place,
         })
+    }
+
+    /// Whether the token is there, with or without keys.
+    pub(crate) fn has_token(&self) -> Result<bool, Failure> {
+        match self.ask(&Request::HasToken)? {
+            Response::HasToken(is_there) => Ok(is_there),
+            _ => Err(self.unexpected()),
+        }
     }
 
     /// Initialises the token, unless it is there. Tells whether it did.
@@ -266,14 +278,20 @@ struct ServedToken<'a> {
 impl ServedToken<'_> {
     fn answer(&mut self, request: Request) -> Result<Response, ProvisionError> {
         match request {
+            Request::HasToken => {
+                let tokens = provision::tokens(self.module)?;
+                let is_there = tokens.iter().any(|token| token.label == self.label);
+                Ok(Response::HasToken(is_there))
+            }
             Request::InitToken { so_pin } => {
-                let there = provision::tokens(self.module)?;
-                let made = !there.iter().any(|token| token.label == self.label);
-                if made {
-                    let so_pin = PinSource::File(so_pin).read()?;
-                    let user_pin = PinSource::File(self.user_pin.to_owned()).read()?;
-                    provision::init_token(self.module, self.label, &so_pin, &user_pin)?;
-                }
+                let so_pin = PinSource::File(so_pin).read()?;
+                let user_pin = PinSource::File(self.user_pin.to_owned()).read()?;
+                let made = match provision::init_token(self.module, self.label, &so_pin, &user_pin)
+                {
+                    Ok(()) => true,
+                    Err(ProvisionError::TokenExists(_)) => false,
+                    Err(error) => return Err(error),
+                };
                 Ok(Response::Done { made })
             }
             Request::MakeKey(wanted) => {
@@ -296,12 +314,24 @@ impl ServedToken<'_> {
                 for key in admin.list()? {
                     let policy = wanted.iter().find(|wanted| wanted.label == key.label);
                     let violations = match policy {
-                        Some(policy) => admin
-                            .check(&key.label, policy.usage.into())?
-                            .into_iter()
-                            .filter(|finding| !finding.ok)
-                            .map(|finding| finding.to_string())
-                            .collect(),
+                        Some(policy) => match admin.check(&key.label, policy.usage.into()) {
+                            Ok(findings) => findings
+                                .into_iter()
+                                .filter(|finding| !finding.ok)
+                                .map(|finding| finding.to_string())
+                                .collect(),
+                            Err(ProvisionError::Start(StartError::NotOneKey {
+                                found,
+                                class,
+                                ..
+                            })) => {
+                                vec![format!(
+                                    "{found} {class} keys have this label, one is wanted; remove what nobody \
+                                     needs with the vendor's tools"
+                                )]
+                            }
+                            Err(error) => return Err(error),
+                        },
                         None => Vec::new(),
                     };
                     found.push(FoundKey {

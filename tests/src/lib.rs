@@ -7,6 +7,10 @@
     reason = "a harness that can't go on has found a failure"
 )]
 
+pub mod canary;
 pub mod parties;
 pub mod place;
+pub mod raw;
 pub mod service;
+pub mod shopper;
+pub mod wire;

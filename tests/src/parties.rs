@@ -98,6 +98,13 @@ pub fn card(pan: &str, expiry: &str) -> Instrument {
     }
 }
 
+/// The signing key that a directory has.
+pub fn signing_key(place: &Place, directory: &str) -> SoftwareKey {
+    let chain = pem::certificates(&place.path(&format!("{directory}/signing.pem"))).unwrap();
+    let key = pem::private_key(&place.path(&format!("{directory}/signing.key"))).unwrap();
+    SoftwareKey::from_pkcs8(key.secret_pkcs8_der(), chain).unwrap()
+}
+
 impl Parties {
     /// The parties that `softhsm-setup init` made.
     pub fn of(place: &Place) -> Self {
@@ -106,12 +113,6 @@ impl Parties {
 
     /// A payer and a merchant by the directories that hold them.
     pub fn with(place: &Place, client: &str, merchant: &str) -> Self {
-        let signing = |directory: &str| {
-            let chain =
-                pem::certificates(&place.path(&format!("{directory}/signing.pem"))).unwrap();
-            let key = pem::private_key(&place.path(&format!("{directory}/signing.key"))).unwrap();
-            SoftwareKey::from_pkcs8(key.secret_pkcs8_der(), chain).unwrap()
-        };
         let config = |path: &str| -> Table {
             toml::from_str(&fs::read_to_string(place.path(path)).unwrap()).unwrap()
         };
@@ -124,9 +125,9 @@ impl Parties {
         let first = &instruments["instrument"][0];
         Self {
             client: name(&client_config).parse().unwrap(),
-            client_key: signing(client),
+            client_key: signing_key(place, client),
             merchant: name(&merchant_config).parse().unwrap(),
-            merchant_key: signing(merchant),
+            merchant_key: signing_key(place, merchant),
             gateway: name(&gateway_config).parse().unwrap(),
             encryption_chain: pem::certificates(&place.path("gateway/encryption.pem")).unwrap(),
             trust: trust

@@ -9,7 +9,10 @@ use std::{
 use tempfile::TempDir;
 use toml::{Table, Value};
 
-use crate::service::{Service, program};
+use crate::{
+    service::{Service, program},
+    wire::Wire,
+};
 
 /// Where a test's deployment is. It goes away with it.
 pub struct Place {
@@ -86,6 +89,16 @@ impl Place {
         )
     }
 
+    /// Runs a command of the merchant that is not `serve`.
+    pub fn merchant_cli(&self, arguments: &[&str]) -> Output {
+        succeeded(
+            Command::new(program("twinseal-merchant"))
+                .arg("--config")
+                .arg(self.path("merchant/merchant.toml"))
+                .args(arguments),
+        )
+    }
+
     /// Adds an account of the provisioned client with one card, as an operator would.
     pub fn add_account(&self, label: &str, pan: &str, expiry: &str, members: &str) {
         let client = self.configured("client/client.toml", "", "name");
@@ -126,14 +139,68 @@ impl Place {
             &self.token_environment(),
             &["merchants", "payers", "admin"],
         );
-        let url = |listener| format!("https://localhost:{}", gateway.address(listener).port());
         self.edit("merchant/merchant.toml", |config| {
-            config["gateway"]["url"] = url("merchants").into();
+            config["gateway"]["url"] = gateway.url("merchants").into();
         });
         self.edit("client/client.toml", |config| {
-            config["gateway"]["payer_url"] = url("payers").into();
+            config["gateway"]["payer_url"] = gateway.url("payers").into();
         });
         gateway
+    }
+
+    /// Puts a wire between the merchant, at its next start, and the gateway.
+    pub fn wire(&self, gateway: &Service) -> Wire {
+        let wire = Wire::to(gateway.address("merchants"));
+        self.edit("merchant/merchant.toml", |config| {
+            config["gateway"]["url"] = wire.url().into();
+        });
+        wire
+    }
+
+    /// Starts a program that is to refuse to start, and gives its exit code and its last line.
+    pub fn refused_start(&self, program_name: &str, config: &str) -> (Option<i32>, String) {
+        // What starts all the same is ended by `timeout`, with another exit code.
+        let output = Command::new("timeout")
+            .arg("60")
+            .arg(program(program_name))
+            .arg("--config")
+            .arg(self.path(config))
+            .arg("serve")
+            .envs(self.token_environment())
+            .env_remove("RUST_LOG")
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let last = said.lines().last().unwrap_or_default();
+        (output.status.code(), last.to_owned())
+    }
+
+    /// Certifies a new key for what a test wants to have certified: `role`, `usage`, `name`, and DNS names;
+    /// `directory/signing.key` and `directory/signing.pem`.
+    pub fn certify(&self, directory: &str, arguments: &[&str]) {
+        fs::create_dir_all(self.path(directory)).unwrap();
+        let (key, csr) = (
+            self.text(&format!("{directory}/signing.key")),
+            self.text(&format!("{directory}/request.pem")),
+        );
+        succeeded(
+            Command::new("openssl")
+                .args([
+                    "req",
+                    "-new",
+                    "-newkey",
+                    "ec",
+                    "-nodes",
+                    "-subj",
+                    "/CN=anybody",
+                ])
+                .args(["-pkeyopt", "ec_paramgen_curve:P-256"])
+                .args(["-keyout", &key, "-out", &csr]),
+        );
+        let out = self.text(&format!("{directory}/signing.pem"));
+        let mut all = vec!["issue", "--csr", &csr, "--out", &out];
+        all.extend(arguments);
+        self.setup(&all);
     }
 
     /// Starts the merchant.

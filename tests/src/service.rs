@@ -98,6 +98,11 @@ impl Service {
         self.addresses[listener]
     }
 
+    /// The URL of a TLS listener of it.
+    pub fn url(&self, listener: &str) -> String {
+        format!("https://localhost:{}", self.address(listener).port())
+    }
+
     /// The process.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -128,6 +133,15 @@ impl Service {
     /// Everything that it logged so far.
     pub fn log(&self) -> String {
         self.log.heard.lock().unwrap().lines.join("\n")
+    }
+
+    /// Asks it to stop, and waits until it heard that.
+    pub fn ask_to_stop(&self) {
+        self.signal("TERM");
+        self.wait_for_log(START_TIME_MAX, |line| {
+            let message = line["fields"]["message"].as_str();
+            message.is_some_and(|message| message.starts_with("stopping"))
+        });
     }
 
     /// Asks it to stop, waits until it has, and gives its whole log.

@@ -15,7 +15,7 @@ use super::{no_randomness, store_refusal};
 use crate::{
     gateway::Gateway,
     receipts,
-    store::commands::{Cancel, Cancelled, Evidence, SignedByPayer},
+    store::commands::{Cancel, Evidence, SignedByPayer},
 };
 
 /// Withdraws the purchase for ever, unless it was decided; the receipt says which. The payer's two
@@ -39,7 +39,7 @@ pub(crate) async fn cancel(
             format!("{client} cancels too often"),
         ));
     }
-    let cancelled = gateway
+    let receipt = gateway
         .store
         .cancel(Cancel {
             signed: SignedByPayer {
@@ -63,16 +63,13 @@ pub(crate) async fn cancel(
             now,
         })
         .await
-        .map_err(store_refusal)?;
-    let receipt = match cancelled {
-        Cancelled::Receipt(receipt) => receipt,
-        Cancelled::UnknownAuthorization => {
-            return Err(Refusal::new(
+        .map_err(store_refusal)?
+        .ok_or_else(|| {
+            Refusal::new(
                 Problem::UnknownAuthorization,
                 "the transaction is another payer's",
-            ));
-        }
-    };
+            )
+        })?;
     if receipt.action == Action::Cancellation {
         tracing::info!("withdrawn by its payer");
     } else {

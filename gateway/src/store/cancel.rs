@@ -4,23 +4,24 @@ use protocol::receipt::{Action, Code, Totals};
 use rusqlite::Connection;
 
 use super::{
-    commands::{Cancel, Cancelled},
+    commands::Cancel,
     records::ReceiptRecord,
     rows::{self, signed},
 };
 
-pub(super) fn cancel(connection: &Connection, command: &Cancel) -> rusqlite::Result<Cancelled> {
+/// Withdraws, now or before; or tells what was decided before it. `None`, when that was decided for another
+/// payer.
+pub(super) fn cancel(
+    connection: &Connection,
+    command: &Cancel,
+) -> rusqlite::Result<Option<ReceiptRecord>> {
     let signed_by_payer = &command.signed;
     let (client, xid) = (&signed_by_payer.client, signed_by_payer.xid);
     if let Some(withdrawn) = rows::cancellation(connection, client, xid)? {
-        return Ok(Cancelled::Receipt(withdrawn));
+        return Ok(Some(withdrawn));
     }
     if let Some(decided) = rows::by_xid(connection, xid)? {
-        return Ok(if &decided.decision.signed.client == client {
-            Cancelled::Receipt(decided.decision)
-        } else {
-            Cancelled::UnknownAuthorization
-        });
+        return Ok(Some(decided.decision).filter(|decision| &decision.signed.client == client));
     }
     let evidence = rows::insert_evidence(connection, &command.evidence)?;
     connection
@@ -45,7 +46,7 @@ pub(super) fn cancel(connection: &Connection, command: &Cancel) -> rusqlite::Res
             signed(command.now.0)?,
             evidence,
         ])?;
-    Ok(Cancelled::Receipt(ReceiptRecord {
+    Ok(Some(ReceiptRecord {
         action: Action::Cancellation,
         target: None,
         receipt_jti: command.receipt_jti,

@@ -127,14 +127,6 @@ pub(crate) struct Cancel {
     pub(crate) now: Timestamp,
 }
 
-/// What came of it.
-pub(crate) enum Cancelled {
-    /// Withdrawn, now or before; or decided before it: the receipt says which.
-    Receipt(ReceiptRecord),
-    /// The transaction was decided for another payer.
-    UnknownAuthorization,
-}
-
 /// A merchant closes its open batch of a currency.
 pub(crate) struct CloseBatch {
     pub(crate) merchant: MerchantName,

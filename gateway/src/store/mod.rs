@@ -27,8 +27,7 @@ use protocol::{
 };
 
 use commands::{
-    Authorize, Authorized, BatchClosed, Cancel, Cancelled, CloseBatch, NewAccount, Operate,
-    Operated,
+    Authorize, Authorized, BatchClosed, Cancel, CloseBatch, NewAccount, Operate, Operated,
 };
 use reader::Readers;
 use records::{AccountRecord, BatchRecord, ExpiredHold, PaymentRecord, ReceiptRecord};
@@ -84,11 +83,15 @@ impl Store {
             .await
     }
 
-    /// Withdraws a purchase that was not decided, durably, or tells what was.
+    /// Withdraws a purchase that was not decided, durably, or tells what was. `None`, when the transaction was
+    /// decided for another payer.
     ///
     /// # Errors
     /// When the queue is full, or the store can't be written.
-    pub(crate) async fn cancel(&self, command: Cancel) -> Result<Cancelled, StoreError> {
+    pub(crate) async fn cancel(
+        &self,
+        command: Cancel,
+    ) -> Result<Option<ReceiptRecord>, StoreError> {
         self.writer
             .run(move |transaction| cancel::cancel(transaction, &command))
             .await

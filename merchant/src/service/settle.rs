@@ -10,7 +10,7 @@ use protocol::{
     jws::{Received, Verified},
     problem::{Problem, Refusal},
     purchase::{PurchaseAnswer, PurchaseResponse},
-    receipt::Receipt,
+    receipt::{Action, Receipt},
 };
 
 use crate::{
@@ -138,7 +138,8 @@ fn verify_receipt(
 ) -> Result<Verified<Receipt>, Refusal> {
     let receipt = Received::<Receipt>::read(receipt)?.verify(&merchant.trust(), merchant.now())?;
     let claims = receipt.claims();
-    let is_about_it = &claims.gateway == merchant.gateway.name()
+    let is_about_it = claims.action == Action::Authorization
+        && &claims.gateway == merchant.gateway.name()
         && claims.merchant == merchant.name
         && claims.client == purchase.client_x5t
         && (claims.xid, claims.sid) == (purchase.xid, purchase.sid)

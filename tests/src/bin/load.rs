@@ -37,6 +37,7 @@ use serde_json::Value;
 use twinseal_tests::{
     parties::{Parties, authorize, card, euros},
     place::Place,
+    service::Service,
 };
 
 /// The gateway under load, beside the floor that no gateway can be below.
@@ -76,7 +77,14 @@ fn main() {
     eprintln!("signing {} purchases", options.warm_up + options.requests);
     let bodies = sign(&parties, options.warm_up + options.requests);
 
-    let gateway = place.start_gateway();
+    let [token] = place.token_environment();
+    let gateway = Service::start(
+        "twinseal-gateway",
+        &place.path("gateway/gateway.toml"),
+        // As in operation; tests log more.
+        &[token, ("RUST_LOG", "info".into())],
+        &["merchants", "payers", "admin"],
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -6,5 +6,6 @@ mod access;
 mod approvals;
 mod declines;
 mod inquiries;
+mod operations;
 mod problems;
 mod secrecy;

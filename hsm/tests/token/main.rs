@@ -1,0 +1,14 @@
+//! Tokens, keys and workers with the real SoftHSM. Each test is a process and a token directory of its own.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod directory;
+mod metering;
+mod one_use;
+mod opening;
+mod pins;
+mod policy;
+mod provisioning;
+mod secrecy;
+mod templates;
+mod workers;

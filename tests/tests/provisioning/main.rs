@@ -1,0 +1,12 @@
+//! Provisioning with the real program, SoftHSM and OpenSSL's opinion of what comes out.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod certificates;
+mod directory;
+mod init;
+mod interrupted;
+mod issue;
+mod revoke;
+mod serving;
+mod status;
