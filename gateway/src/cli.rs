@@ -11,7 +11,7 @@ use protocol::{identifiers::Xid, names::ClientName};
 #[command(
     name = "twinseal-gateway",
     version,
-    after_help = "Exit codes:\n  0  done\n  1  could not be done; the last line says what to do\n  2  the command line is wrong\n  3  not found"
+    after_help = "Exit codes:\n  0  done\n  1  could not be done; the last line says what to do\n  2  the command line is wrong\n  3  not found\n  4  the ledger does not balance"
 )]
 pub(crate) struct Cli {
     /// The configuration file; gateway.sample.toml explains every member.
@@ -49,6 +49,20 @@ pub(crate) enum Command {
     /// Payments as this gateway recorded them.
     #[command(subcommand)]
     Payments(Payments),
+    /// The double-entry ledger.
+    #[command(subcommand)]
+    Ledger(Ledger),
+}
+
+/// What can be done with the ledger.
+#[derive(Subcommand)]
+pub(crate) enum Ledger {
+    /// Add all books, payments and batches up anew, and say what differs. Exit code 4 when something does.
+    Check {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// What can be done with accounts.

@@ -14,6 +14,7 @@ mod config;
 mod gateway;
 mod http;
 mod keys;
+mod ledger;
 mod limits;
 mod monitoring;
 mod output;
@@ -55,6 +56,7 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         match cli.command {
             Command::Serve => serve::serve(config).await.map(|()| ExitCode::SUCCESS),
             Command::Accounts(command) => accounts::run(&config, command).await,
+            Command::Ledger(command) => ledger::run(&config, &command),
             Command::Payments(command) => payments::run(&config, command),
         }
     })

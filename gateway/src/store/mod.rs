@@ -14,6 +14,7 @@ mod database;
 mod ledger;
 mod operate;
 mod reader;
+pub(crate) mod reconcile;
 pub(crate) mod records;
 mod rows;
 mod writer;
@@ -30,6 +31,7 @@ use commands::{
     Authorize, Authorized, BatchClosed, Cancel, CloseBatch, NewAccount, Operate, Operated,
 };
 use reader::Readers;
+use reconcile::Reconciliation;
 use records::{AccountRecord, BatchRecord, ExpiredHold, PaymentRecord, ReceiptRecord};
 use writer::Writer;
 
@@ -215,6 +217,14 @@ impl Store {
     ) -> Result<Vec<AccountRecord>, StoreError> {
         self.readers
             .read(|connection| accounts::list(connection, client))
+    }
+
+    /// Adds the ledger and the payments up anew, and says what differs.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub(crate) fn reconcile(&self) -> Result<Vec<Reconciliation>, StoreError> {
+        self.readers.read(reconcile::check)
     }
 
     /// Whether the store can be read.

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::card_issuer::{Status, Velocity};
 
+mod cancelling;
 mod lifecycle;
 
 const NOW: Timestamp = Timestamp(1_800_000_000);

@@ -6,6 +6,7 @@ mod access;
 mod approvals;
 mod declines;
 mod inquiries;
+mod lifecycle;
 mod operations;
 mod problems;
 mod secrecy;

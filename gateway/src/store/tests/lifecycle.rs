@@ -1,4 +1,4 @@
-//! After the decision: bookings, releases, refunds, cancellations, batches, and holds that end.
+//! After the decision: bookings, releases, refunds, batches, and holds that end.
 
 use protocol::receipt::Action;
 
@@ -8,7 +8,7 @@ use crate::{
     store::commands::Limit,
 };
 
-fn euros(value: u64) -> Amount {
+pub(super) fn euros(value: u64) -> Amount {
     Amount::new(value, "EUR".parse().unwrap()).unwrap()
 }
 
@@ -58,7 +58,7 @@ async fn approved(place: &Place, value: u64) -> (Store, Xid) {
 }
 
 /// Available, held, and what the merchant is to be paid, open and settled.
-fn books(place: &Place) -> [i64; 4] {
+pub(super) fn books(place: &Place) -> [i64; 4] {
     ["available", "held", "merchant", "settled"].map(|kind| {
         place.number(&format!(
             "SELECT coalesce(sum(balance), 0) FROM book WHERE kind = '{kind}'"
@@ -326,87 +326,6 @@ async fn a_hold_ends_at_its_time_and_is_released_once() {
     assert_eq!(books(&place), [1000, 0, 0, 0]);
 }
 
-fn cancel(signed: &SignedByPayer) -> Cancel {
-    Cancel {
-        signed: signed.clone(),
-        merchant: MerchantName::new("shop").unwrap(),
-        amount: euros(400),
-        reqh: Digest::of(b"cancellation"),
-        evidence: Evidence {
-            request: "cancellation".to_owned(),
-            dual_signature: Some("signature".to_owned()),
-            payment_information: None,
-        },
-        receipt_jti: Jti::random().unwrap(),
-        now: NOW,
-    }
-}
-
-#[tokio::test]
-async fn a_withdrawn_purchase_is_declined_for_ever_and_touches_no_account() {
-    let place = Place::new();
-    let store = with_account(&place, 1000).await;
-    let authorization = command(400);
-    let signed = authorization.signed.clone();
-    let first = store.cancel(cancel(&signed)).await.unwrap().unwrap();
-    assert_eq!(first.action, Action::Cancellation);
-    let second = store.cancel(cancel(&signed)).await.unwrap().unwrap();
-    assert_eq!(first.receipt_jti, second.receipt_jti);
-    let decision = decided(store.authorize(authorization).await.unwrap());
-    assert_eq!(decision.code, Code::CustomerCancellation);
-    assert_eq!(books(&place), [1000, 0, 0, 0]);
-}
-
-#[tokio::test]
-async fn a_cancellation_that_is_too_late_gets_the_decision_and_another_payer_nothing() {
-    let place = Place::new();
-    let store = with_account(&place, 1000).await;
-    let authorization = command(400);
-    let signed = authorization.signed.clone();
-    let decision = decided(store.authorize(authorization).await.unwrap());
-    let told = store.cancel(cancel(&signed)).await.unwrap().unwrap();
-    assert_eq!(told.action, Action::Authorization);
-    assert_eq!(told.receipt_jti, decision.receipt_jti);
-    let other = SignedByPayer {
-        client: ClientName::new("other").unwrap(),
-        ..signed
-    };
-    assert!(store.cancel(cancel(&other)).await.unwrap().is_none());
-    assert_eq!(books(&place), [600, 400, 0, 0]);
-}
-
-#[tokio::test]
-async fn another_payer_s_cancellation_of_the_same_xid_stops_nobody() {
-    let place = Place::new();
-    let store = with_account(&place, 1000).await;
-    let authorization = command(400);
-    let other = SignedByPayer {
-        client: ClientName::new("other").unwrap(),
-        ..authorization.signed.clone()
-    };
-    store.cancel(cancel(&other)).await.unwrap().unwrap();
-    let decision = decided(store.authorize(authorization).await.unwrap());
-    assert_eq!(decision.code, Code::Approved);
-}
-
-#[tokio::test]
-async fn a_cancellation_and_an_authorization_at_once_exclude_one_another() {
-    for _ in 0..32 {
-        let place = Place::new();
-        let store = std::sync::Arc::new(with_account(&place, 1000).await);
-        let authorization = command(400);
-        let signed = authorization.signed.clone();
-        let (decision, told) = tokio::join!(
-            store.authorize(authorization),
-            store.cancel(cancel(&signed))
-        );
-        let approved = decided(decision.unwrap()).code == Code::Approved;
-        let withdrawn = told.unwrap().unwrap().action == Action::Cancellation;
-        assert_ne!(approved, withdrawn);
-        assert_eq!(books(&place)[1], if approved { 400 } else { 0 });
-    }
-}
-
 fn closing(jti: Jti) -> CloseBatch {
     CloseBatch {
         merchant: MerchantName::new("shop").unwrap(),
@@ -500,6 +419,93 @@ async fn a_batch_closes_once_with_the_totals_of_its_bookings_and_of_the_ledger()
     assert_eq!(place.number("SELECT sum(balance) FROM book"), 0);
 }
 
+/// The rules of the ledger that do not hold.
+fn broken(store: &Store) -> Vec<&'static str> {
+    store
+        .reconcile()
+        .unwrap()
+        .iter()
+        .filter(|rule| !rule.differences.is_empty())
+        .map(|rule| rule.rule)
+        .collect()
+}
+
+#[tokio::test]
+async fn the_ledger_balances_after_everything_that_can_be_done_and_a_changed_sum_is_found() {
+    let place = Place::new();
+    let (store, xid) = approved(&place, 500).await;
+    let capture = operation(Action::Capture, xid, 300);
+    let target = capture.jti;
+    done(store.operate(capture).await.unwrap());
+    done(
+        store
+            .operate(undoing(Action::CaptureReversal, xid, 50, target))
+            .await
+            .unwrap(),
+    );
+    done(
+        store
+            .operate(operation(Action::Reversal, xid, 20))
+            .await
+            .unwrap(),
+    );
+    store
+        .close_batch(closing(Jti::random().unwrap()))
+        .await
+        .unwrap();
+    let refund = operation(Action::Refund, xid, 100);
+    let refunded = refund.jti;
+    done(store.operate(refund).await.unwrap());
+    done(
+        store
+            .operate(undoing(Action::RefundReversal, xid, 30, refunded))
+            .await
+            .unwrap(),
+    );
+    let now = Authorize {
+        capture: Capture::Now,
+        ..command(200)
+    };
+    decided(store.authorize(now).await.unwrap());
+    decided(store.authorize(command(5000)).await.unwrap());
+    store.expire(NOW.plus(100)).await.unwrap();
+    assert!(broken(&store).is_empty(), "{:?}", broken(&store));
+    drop(store);
+
+    for (change, expected) in [
+        (
+            "UPDATE book SET balance = balance + 1 WHERE kind = 'available'",
+            2,
+        ),
+        (
+            "UPDATE payment SET captured = captured - 1 WHERE captured = 250",
+            1,
+        ),
+        ("UPDATE payment SET held = 1 WHERE captured = 250", 1),
+        ("UPDATE transfer SET amount = amount + 1 WHERE id = 1", 1),
+        ("DELETE FROM operation WHERE action = 'reversal'", 1),
+        (
+            "UPDATE operation SET amount = amount + 1 WHERE action = 'refund'",
+            2,
+        ),
+    ] {
+        let changed = place.directory.path().join("changed.db");
+        Connection::open(place.path())
+            .unwrap()
+            .execute("VACUUM INTO ?1", [changed.to_str().unwrap()])
+            .unwrap();
+        let connection = Connection::open(&changed).unwrap();
+        connection.execute_batch(change).unwrap();
+        let rules = reconcile::check(&connection).unwrap();
+        let found = rules
+            .iter()
+            .filter(|rule| !rule.differences.is_empty())
+            .count();
+        std::fs::remove_file(&changed).unwrap();
+        assert!(found >= expected, "{change}: {found}");
+    }
+}
+
 #[tokio::test]
 async fn sixty_four_at_once_never_capture_or_refund_above_the_limits() {
     let place = Place::new();
@@ -521,4 +527,5 @@ async fn sixty_four_at_once_never_capture_or_refund_above_the_limits() {
     assert_eq!(held, payment.held() as i64);
     assert_eq!(merchant, totals.captured as i64 - totals.refunded as i64);
     assert_eq!(available + held + merchant, 1000);
+    assert!(broken(&store).is_empty());
 }
