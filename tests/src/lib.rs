@@ -8,6 +8,7 @@
 )]
 
 pub mod canary;
+pub mod crash;
 pub mod parties;
 pub mod place;
 pub mod raw;

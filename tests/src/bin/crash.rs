@@ -1,0 +1,69 @@
+//! Kills the gateway again and again under load, and holds it to everything that it ever acknowledged.
+//!
+//! `cargo run -p twinseal-tests --bin crash -- --kills 1000` prints its seed first and a summary last; it ends
+//! with a panic that says what is not true any more, should there be something.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "a program for developers: what it finds it prints"
+)]
+
+use std::{
+    io::{self, Write as _},
+    process::Command,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use clap::Parser;
+use twinseal_tests::crash::{Harness, Plan};
+
+/// The gateway under load, killed at random moments.
+#[derive(Parser)]
+struct Options {
+    /// How often it is killed.
+    #[arg(long, default_value_t = 1000)]
+    kills: u32,
+    /// Requests under way at once.
+    #[arg(long, default_value_t = 16)]
+    workers: usize,
+    /// What chances follow from; another one each time without it.
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+fn main() -> io::Result<()> {
+    let options = Options::parse();
+    let seed = options.seed.unwrap_or_else(|| {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs())
+    });
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--workspace", "--bins", "--quiet"])
+        .args((!cfg!(debug_assertions)).then_some("--release"))
+        .status()?;
+    if !built.success() {
+        return Err(io::Error::other("the programs could not be built"));
+    }
+    println!("seed {seed}");
+    let started = Instant::now();
+    let mut harness = Harness::new(Plan {
+        kills: options.kills,
+        workers: options.workers,
+        seed,
+    });
+    let mut stdout = io::stdout();
+    let mut kills = 0;
+    while harness.round() {
+        kills += 1;
+        write!(stdout, "\r{kills} of {} kills", options.kills)?;
+        stdout.flush()?;
+    }
+    let summary = harness.finish();
+    println!("\n{summary:#?}");
+    println!(
+        "nothing acknowledged was lost or changed, no purchase was approved twice, the ledger balances; {} s",
+        started.elapsed().as_secs()
+    );
+    Ok(())
+}

@@ -1,0 +1,293 @@
+//! Crashes on purpose: the real gateway under concurrent load of all its operations is killed at random
+//! moments and started again, and everything that it ever acknowledged has to be true for ever.
+//!
+//! A [`Harness`] runs rounds. In each one the gateway is started; what was left unanswered is sent again, byte
+//! for byte; some of what was answered is asked again and has to get the same claims; then all
+//! workers send what they like until the gateway is killed with SIGKILL. After each kill the ledger has to
+//! balance; at the end every acknowledged receipt has to be among those that the gateway tells.
+
+mod asked;
+mod random;
+mod workers;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use hyper::HeaderMap;
+use protocol::{
+    identifiers::Xid,
+    inquiry::Receipts,
+    jws::Received,
+    receipt::{Action, Decision, Receipt},
+};
+use tokio::{runtime::Runtime, task::JoinSet};
+
+use self::{
+    asked::{Answered, Asked},
+    random::Random,
+    workers::{Links, Worker},
+};
+use crate::{parties::Parties, place::Place};
+
+/// How many answered requests are asked again after each restart.
+const ASKED_AGAIN: usize = 24;
+
+/// What is done.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// How often the gateway is killed.
+    pub kills: u32,
+    /// Requests under way at once.
+    pub workers: usize,
+    /// What all chances follow from, but for those of threads and disks.
+    pub seed: u64,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Kills.
+    pub kills: u32,
+    /// Requests that were answered with a receipt.
+    pub acknowledged: usize,
+    /// Those of them whose first answer was lost, and that were answered when they were sent again.
+    pub answered_later: usize,
+    /// Answers that were compared with the first one.
+    pub compared: usize,
+    /// Purchases that were approved.
+    pub approved: usize,
+    /// Purchases that their payers withdrew in time.
+    pub withdrawn: usize,
+    /// Captures, reversals, refunds and bookings undone.
+    pub operations: usize,
+    /// Requests that were refused, by a limit for example.
+    pub refused: usize,
+}
+
+/// Everything that was sent, shared by the workers.
+#[derive(Default)]
+struct Record {
+    /// Answered with a receipt.
+    acknowledged: Vec<Answered>,
+    /// Sent, and nobody knows what became of it.
+    unanswered: Vec<Asked>,
+    refused: usize,
+    answered_later: usize,
+    compared: usize,
+}
+
+/// A deployment that is going to be killed.
+pub struct Harness {
+    place: Place,
+    parties: Arc<Parties>,
+    record: Arc<Mutex<Record>>,
+    random: Random,
+    runtime: Runtime,
+    plan: Plan,
+    kills: u32,
+}
+
+impl Harness {
+    /// Provisions a deployment.
+    pub fn new(plan: Plan) -> Self {
+        let place = Place::new();
+        place.edit("gateway/gateway.toml", |config| {
+            config["limits"]["requests_per_second"] = 1_000_000.into();
+            config["limits"]["declines_per_minute"] = 1_000_000.into();
+            config["limits"]["cancellations_per_minute"] = 1_000_000.into();
+        });
+        place.add_account(
+            "crash",
+            workers::PAN,
+            workers::EXPIRY,
+            "funds = 1000000000000\nstatus = \"active\"",
+        );
+        Self {
+            parties: Arc::new(Parties::of(&place)),
+            place,
+            record: Arc::default(),
+            random: Random::new(plan.seed),
+            runtime: tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+                .unwrap(),
+            plan,
+            kills: 0,
+        }
+    }
+
+    /// Runs the next round; false when all are done.
+    ///
+    /// # Panics
+    /// When something that was acknowledged is not true any more.
+    pub fn round(&mut self) -> bool {
+        if self.kills == self.plan.kills {
+            return false;
+        }
+        let gateway = self.place.start_gateway();
+        let links = Links::to(&gateway, &self.parties);
+        self.finish_what_is_open(&links);
+        self.ask_again(&links);
+        let life = Duration::from_millis(20 + self.random.below(380));
+        let workers = self.start_workers(&links);
+        self.runtime.block_on(async {
+            tokio::time::sleep_until((Instant::now() + life).into()).await;
+        });
+        gateway.kill();
+        self.runtime.block_on(workers.join_all());
+        self.kills += 1;
+        self.place.gateway_cli(&["ledger", "check"]);
+        true
+    }
+
+    /// Holds everything against what the gateway tells at the end.
+    ///
+    /// # Panics
+    /// When something that was acknowledged is not true any more.
+    pub fn finish(self) -> Summary {
+        let gateway = self.place.start_gateway();
+        let links = Links::to(&gateway, &self.parties);
+        self.finish_what_is_open(&links);
+        let record = self.record.lock().unwrap();
+        let mut summary = Summary {
+            kills: self.kills,
+            acknowledged: record.acknowledged.len(),
+            answered_later: record.answered_later,
+            compared: record.compared,
+            refused: record.refused,
+            ..Summary::default()
+        };
+        for (xid, receipts) in by_transaction(&record.acknowledged) {
+            check_alone(xid, &receipts, &mut summary);
+            let told = self.told(&links, xid);
+            for receipt in receipts {
+                assert!(
+                    receipt.action == Action::Cancellation || told.contains(receipt),
+                    "an acknowledged {} of {xid} is lost or was changed: {receipt:?}\ntold: {told:?}",
+                    receipt.action
+                );
+            }
+        }
+        let (status, _) = gateway.stop();
+        assert!(status.success());
+        self.place.gateway_cli(&["ledger", "check"]);
+        summary
+    }
+
+    /// Sends what has no answer again, until it has one.
+    fn finish_what_is_open(&self, links: &Links) {
+        let open = std::mem::take(&mut self.record.lock().unwrap().unanswered);
+        for asked in open {
+            let answer = self.runtime.block_on(asked.send(links));
+            let mut record = self.record.lock().unwrap();
+            match answer {
+                asked::Outcome::Receipt(receipt) => {
+                    record.answered_later += 1;
+                    record.acknowledged.push(Answered { asked, receipt });
+                }
+                asked::Outcome::Refused => record.refused += 1,
+                asked::Outcome::Unknown(why) => {
+                    panic!("a running gateway gives no answer: {why}")
+                }
+            }
+        }
+    }
+
+    /// Asks some of what was answered again: the claims are the same.
+    fn ask_again(&mut self, links: &Links) {
+        let count = self.record.lock().unwrap().acknowledged.len();
+        for _ in 0..ASKED_AGAIN.min(count) {
+            let chosen = self.random.below(count as u64) as usize;
+            let answered = self.record.lock().unwrap().acknowledged[chosen].clone();
+            let asked::Outcome::Receipt(again) = self.runtime.block_on(answered.asked.send(links))
+            else {
+                panic!(
+                    "{} was acknowledged and is refused now",
+                    answered.asked.path
+                );
+            };
+            assert_eq!(again, answered.receipt, "an acknowledged answer changed");
+            self.record.lock().unwrap().compared += 1;
+        }
+    }
+
+    fn start_workers(&mut self, links: &Links) -> JoinSet<()> {
+        let mut running = JoinSet::new();
+        for _ in 0..self.plan.workers {
+            let worker = Worker {
+                links: links.clone(),
+                parties: Arc::clone(&self.parties),
+                record: Arc::clone(&self.record),
+                random: Random::new(self.random.next()),
+            };
+            running.spawn_on(worker.run(), self.runtime.handle());
+        }
+        running
+    }
+
+    /// Every receipt that the gateway has of a transaction.
+    fn told(&self, links: &Links, xid: Xid) -> Vec<Receipt> {
+        let path = format!("/v1/authorizations/{xid}");
+        let answer = self
+            .runtime
+            .block_on(links.merchant.get(&path, HeaderMap::new()))
+            .unwrap();
+        if answer.status != 200 {
+            return Vec::new();
+        }
+        let receipts: Receipts = serde_json::from_slice(&answer.body).unwrap();
+        receipts
+            .receipts
+            .iter()
+            .map(|receipt| {
+                Received::<Receipt>::read(receipt)
+                    .unwrap()
+                    .unverified()
+                    .clone()
+            })
+            .collect()
+    }
+}
+
+fn by_transaction(acknowledged: &[Answered]) -> HashMap<Xid, Vec<&Receipt>> {
+    let mut receipts: HashMap<Xid, Vec<&Receipt>> = HashMap::new();
+    for answered in acknowledged {
+        receipts
+            .entry(answered.receipt.xid)
+            .or_default()
+            .push(&answered.receipt);
+    }
+    receipts
+}
+
+/// What the receipts of one transaction say to one another: one decision, and no approval of what was
+/// withdrawn.
+fn check_alone(xid: Xid, receipts: &[&Receipt], summary: &mut Summary) {
+    let of = |action| {
+        receipts
+            .iter()
+            .filter(move |receipt| receipt.action == action)
+    };
+    let decisions: Vec<_> = of(Action::Authorization).collect();
+    assert!(
+        decisions.windows(2).all(|two| two[0] == two[1]),
+        "{xid} was decided twice: {decisions:?}"
+    );
+    let is_approved = decisions
+        .iter()
+        .any(|decision| decision.decision == Decision::Approved);
+    let is_withdrawn = of(Action::Cancellation).next().is_some();
+    assert!(
+        !(is_approved && is_withdrawn),
+        "{xid} was withdrawn and approved"
+    );
+    summary.approved += usize::from(is_approved);
+    summary.withdrawn += usize::from(is_withdrawn);
+    summary.operations += receipts
+        .iter()
+        .filter(|receipt| !matches!(receipt.action, Action::Authorization | Action::Cancellation))
+        .count();
+}
