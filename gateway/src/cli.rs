@@ -11,7 +11,7 @@ use protocol::{identifiers::Xid, names::ClientName};
 #[command(
     name = "twinseal-gateway",
     version,
-    after_help = "Exit codes:\n  0  done\n  1  could not be done; the last line says what to do\n  2  the command line is wrong\n  3  not found\n  4  the ledger does not balance"
+    after_help = "Exit codes:\n  0  done\n  1  could not be done; the last line says what to do\n  2  the command line is wrong\n  3  not found\n  4  the ledger does not balance, or the database is damaged"
 )]
 pub(crate) struct Cli {
     /// The configuration file; gateway.sample.toml explains every member.
@@ -52,6 +52,16 @@ pub(crate) enum Command {
     /// The double-entry ledger.
     #[command(subcommand)]
     Ledger(Ledger),
+    /// Copy the database while the gateway runs, and check the copy. `cp` is no backup: a part of what was
+    /// committed may be in the log beside the file.
+    Backup {
+        /// Where the copy goes; a file that is there is not overwritten.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Have SQLite look at the whole database; exit code 4 when it is damaged. It reads everything, so it takes its
+    /// time.
+    Check,
 }
 
 /// What can be done with the ledger.

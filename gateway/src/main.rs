@@ -24,6 +24,7 @@ mod receipts;
 mod serve;
 mod service;
 mod store;
+mod upkeep;
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
@@ -56,6 +57,8 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         match cli.command {
             Command::Serve => serve::serve(config).await.map(|()| ExitCode::SUCCESS),
             Command::Accounts(command) => accounts::run(&config, command).await,
+            Command::Backup { to } => upkeep::back_up(&config, &to),
+            Command::Check => upkeep::check(&config),
             Command::Ledger(command) => ledger::run(&config, &command),
             Command::Payments(command) => payments::run(&config, command),
         }

@@ -85,6 +85,9 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let ending_holds = tokio::spawn(service::end_holds(Arc::clone(&gateway)));
     while listeners.join_next().await.is_some() {}
     ending_holds.abort();
+    // It has ended once it is awaited, and the store is closed with the last who has it.
+    let _ = ending_holds.await;
+    drop(gateway);
     tracing::info!("drained and stopped");
     Ok(())
 }

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod authorize;
+pub(crate) mod backup;
 mod batch;
 mod cancel;
 pub(crate) mod commands;
@@ -37,8 +38,9 @@ use writer::Writer;
 
 /// The store of one gateway.
 pub(crate) struct Store {
-    writer: Writer,
+    // Closed before the writer, which brings the log back into the file as the last who has it open.
     readers: Readers,
+    writer: Writer,
 }
 
 /// The store was not opened, or did not do something. Nothing is half done.
@@ -225,6 +227,14 @@ impl Store {
     /// When the store can't be read.
     pub(crate) fn reconcile(&self) -> Result<Vec<Reconciliation>, StoreError> {
         self.readers.read(reconcile::check)
+    }
+
+    /// What is wrong with the database file; nothing, as a rule.
+    ///
+    /// # Errors
+    /// When it can't be read at all.
+    pub(crate) fn faults(&self) -> Result<Vec<String>, StoreError> {
+        self.readers.read(backup::faults)
     }
 
     /// Whether the store can be read.

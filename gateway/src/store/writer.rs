@@ -1,7 +1,7 @@
 //! The one thread that writes: it takes what waits, does each command in a savepoint, and commits all of
 //! them with one sync. Nobody is answered before the commit.
 
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use rusqlite::{Connection, Savepoint, TransactionBehavior};
@@ -21,19 +21,34 @@ type Command = Box<dyn FnOnce(&mut Savepoint<'_>) -> Answer + Send>;
 /// Sends the outcome, or what kept it from being durable.
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
-#[derive(Clone)]
 pub(super) struct Writer {
-    queue: Sender<Command>,
+    /// None only while it is dropped.
+    queue: Option<Sender<Command>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Writer {
+    /// Waits until what was asked for is done and the file is closed, its log brought back into it.
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // One that panicked has ended, too.
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Writer {
     pub(super) fn start(connection: Connection) -> Result<Self, StoreError> {
         let (queue, commands) = crossbeam_channel::bounded(QUEUE_MAX);
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || write(connection, &commands))
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Self { queue })
+        Ok(Self {
+            queue: Some(queue),
+            thread: Some(thread),
+        })
     }
 
     /// Has a command done, and waits until it is durable.
@@ -56,13 +71,13 @@ impl Writer {
                 let _ = reply.send(durable.and(result));
             })
         });
-        self.queue.try_send(command).map_err(|error| match error {
+        let ended = || StoreError::Unavailable("the writer ended".to_owned());
+        let queue = self.queue.as_ref().ok_or_else(ended)?;
+        queue.try_send(command).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Overloaded,
-            TrySendError::Disconnected(_) => StoreError::Unavailable("the writer ended".to_owned()),
+            TrySendError::Disconnected(_) => ended(),
         })?;
-        outcome
-            .await
-            .unwrap_or_else(|_| Err(StoreError::Unavailable("the writer ended".to_owned())))
+        outcome.await.unwrap_or_else(|_| Err(ended()))
     }
 }
 

@@ -6,6 +6,7 @@ mod access;
 mod approvals;
 mod declines;
 mod inquiries;
+mod keeping;
 mod lifecycle;
 mod operations;
 mod problems;
