@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// How long one HMAC in the token may take.
+/// How long one HMAC in the token, or keeping one account, may take.
 const OPERATION: Duration = Duration::from_secs(10);
 
 /// A file of accounts. It has no Debug: it holds card numbers.
@@ -121,7 +121,10 @@ async fn add(config: &Config, from: &Path) -> Result<ExitCode, Box<dyn Error>> {
     for account in file.account {
         let (client, label) = (account.client.clone(), account.label.clone());
         let new = new_account(account, directory, &trust, &index).await?;
-        if store.add_account(new, mtls::now()).await? {
+        if store
+            .add_account(new, mtls::now(), Instant::now() + OPERATION)
+            .await?
+        {
             print(&format!("added  {client} {label}"));
         } else {
             print(&format!("kept   {client} {label}"));

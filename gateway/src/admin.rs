@@ -44,7 +44,8 @@ pub(crate) async fn answer(
 async fn ready(gateway: &Gateway) -> Answer {
     let mut is_ready = true;
     let mut parts = serde_json::Map::new();
-    for (key, outcome) in gateway.keys.canary(Instant::now() + CANARY_TIME_MAX).await {
+    let deadline = Instant::now() + CANARY_TIME_MAX;
+    for (key, outcome) in gateway.keys.canary(deadline).await {
         let said = match &outcome {
             Ok(()) => "ok".to_owned(),
             Err(error) => {
@@ -55,7 +56,7 @@ async fn ready(gateway: &Gateway) -> Answer {
         };
         parts.insert(format!("key {key}"), said.into());
     }
-    let said = match gateway.store.ping() {
+    let said = match gateway.store.canary(deadline).await {
         Ok(()) => "ok".to_owned(),
         Err(error) => {
             tracing::warn!(%error, "the store does not answer");

@@ -115,7 +115,7 @@ pub(crate) struct Limits {
     pub(crate) operation_seconds: u64,
     /// Authorization requests per second of one merchant, and as many at once.
     pub(crate) requests_per_second: u32,
-    /// Declined purchases per minute of one client, and as many at once.
+    /// Declined purchases per minute of one client; as many of its purchases may be decided at once.
     pub(crate) declines_per_minute: u32,
     /// Cancellations per minute of one client, and as many at once.
     pub(crate) cancellations_per_minute: u32,

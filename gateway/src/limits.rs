@@ -43,9 +43,19 @@ impl<Name: Eq + Hash + Clone> RateLimit<Name> {
         })
     }
 
-    /// Whether a permit is left, without taking it.
-    pub(crate) fn is_left(&self, name: &Name, now: Instant) -> bool {
-        self.with_bucket(name, now, |bucket| bucket.permits >= 1.0)
+    /// Takes a permit that is given back unless it is spent: for what is known only later.
+    pub(crate) fn reserve(&self, name: &Name, now: Instant) -> Option<Reservation<'_, Name>> {
+        self.take(name, now).then(|| Reservation {
+            limit: self,
+            name: name.clone(),
+            is_spent: false,
+        })
+    }
+
+    fn give_back(&self, name: &Name, now: Instant) {
+        self.with_bucket(name, now, |bucket| {
+            bucket.permits = (bucket.permits + 1.0).min(self.capacity);
+        });
     }
 
     fn with_bucket<T>(&self, name: &Name, now: Instant, act: impl FnOnce(&mut Bucket) -> T) -> T {
@@ -71,6 +81,28 @@ impl<Name: Eq + Hash + Clone> RateLimit<Name> {
     }
 }
 
+/// A permit that goes back when it is dropped.
+pub(crate) struct Reservation<'a, Name: Eq + Hash + Clone> {
+    limit: &'a RateLimit<Name>,
+    name: Name,
+    is_spent: bool,
+}
+
+impl<Name: Eq + Hash + Clone> Reservation<'_, Name> {
+    /// Keeps it from going back.
+    pub(crate) fn spend(mut self) {
+        self.is_spent = true;
+    }
+}
+
+impl<Name: Eq + Hash + Clone> Drop for Reservation<'_, Name> {
+    fn drop(&mut self) {
+        if !self.is_spent {
+            self.limit.give_back(&self.name, Instant::now());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,5 +116,18 @@ mod tests {
         assert!(limit.take(&"b", start));
         assert!(limit.take(&"a", start + Duration::from_millis(500)));
         assert!(!limit.take(&"a", start + Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn what_is_reserved_counts_at_once_and_goes_back_unless_it_is_spent() {
+        let limit = RateLimit::new(2, Duration::from_secs(3600));
+        let now = Instant::now();
+        let first = limit.reserve(&"a", now).unwrap();
+        let second = limit.reserve(&"a", now).unwrap();
+        assert!(limit.reserve(&"a", now).is_none());
+        drop(first);
+        limit.reserve(&"a", now).unwrap().spend();
+        second.spend();
+        assert!(limit.reserve(&"a", now).is_none());
     }
 }

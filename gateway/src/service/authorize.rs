@@ -66,12 +66,16 @@ pub(crate) async fn authorize(
     }
     let client = ClientName::try_from(bound.dual_signature().signer().name().clone())
         .map_err(|error| Refusal::new(Problem::RoleMismatch, error.to_string()))?;
-    if !gateway.declines.is_left(&client, Instant::now()) {
-        return Err(Refusal::new(
-            Problem::RateLimited,
-            format!("{client} was declined too often"),
-        ));
-    }
+    // Taken before it is known that it is a decline, so that many at once are counted, too.
+    let decline = gateway
+        .declines
+        .reserve(&client, Instant::now())
+        .ok_or_else(|| {
+            Refusal::new(
+                Problem::RateLimited,
+                format!("{client} was declined too often"),
+            )
+        })?;
 
     // The token agrees on the secret, PI opens, and its digest is one of the two signed.
     let point = P256Point::from_uncompressed(bound.ephemeral()).map_err(hsm_refusal)?;
@@ -85,16 +89,16 @@ pub(crate) async fn authorize(
     drop(secret);
 
     // The client is confirmed and the card issuer asked in one durable transaction.
-    let command = command(gateway, opened, client.clone(), now, deadline).await?;
+    let command = command(gateway, opened, client, now, deadline).await?;
     let decision = match gateway
         .store
-        .authorize(command)
+        .authorize(command, deadline)
         .await
         .map_err(store_refusal)?
     {
         Authorized::Decided(decision) => {
             if decision.code.decision() == Decision::Declined {
-                gateway.declines.take(&client, Instant::now());
+                decline.spend();
             }
             metrics::counter!("twinseal_decisions_total", "code" => decision.code.digits())
                 .increment(1);

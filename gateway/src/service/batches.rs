@@ -43,15 +43,18 @@ pub(crate) async fn close_batch(
             requested.check_first(&gateway.name, gateway.skew, now)?;
             let closed = gateway
                 .store
-                .close_batch(CloseBatch {
-                    merchant: claims.merchant.clone(),
-                    jti: claims.jti,
-                    reqh: request.hash(),
-                    currency: claims.currency,
-                    request: request.compact().to_owned(),
-                    receipt_jti: Jti::random().map_err(no_randomness)?,
-                    now,
-                })
+                .close_batch(
+                    CloseBatch {
+                        merchant: claims.merchant.clone(),
+                        jti: claims.jti,
+                        reqh: request.hash(),
+                        currency: claims.currency,
+                        request: request.compact().to_owned(),
+                        receipt_jti: Jti::random().map_err(no_randomness)?,
+                        now,
+                    },
+                    deadline,
+                )
                 .await
                 .map_err(store_refusal)?;
             match closed {

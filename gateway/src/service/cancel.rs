@@ -41,27 +41,30 @@ pub(crate) async fn cancel(
     }
     let receipt = gateway
         .store
-        .cancel(Cancel {
-            signed: SignedByPayer {
-                xid: signed.xid,
-                client,
-                client_x5t: dual_signature.signer().thumbprint(),
-                sid: signed.sid,
-                nc: signed.nc,
-                nm: signed.nm,
-                dsh: dual_signature.hash(),
+        .cancel(
+            Cancel {
+                signed: SignedByPayer {
+                    xid: signed.xid,
+                    client,
+                    client_x5t: dual_signature.signer().thumbprint(),
+                    sid: signed.sid,
+                    nc: signed.nc,
+                    nm: signed.nm,
+                    dsh: dual_signature.hash(),
+                },
+                merchant: signed.merchant.id.clone(),
+                amount: signed.amount,
+                reqh: cancellation.hash(),
+                evidence: Evidence {
+                    request: cancellation.compact().to_owned(),
+                    dual_signature: Some(dual_signature.compact().to_owned()),
+                    payment_information: None,
+                },
+                receipt_jti: Jti::random().map_err(no_randomness)?,
+                now,
             },
-            merchant: signed.merchant.id.clone(),
-            amount: signed.amount,
-            reqh: cancellation.hash(),
-            evidence: Evidence {
-                request: cancellation.compact().to_owned(),
-                dual_signature: Some(dual_signature.compact().to_owned()),
-                payment_information: None,
-            },
-            receipt_jti: Jti::random().map_err(no_randomness)?,
-            now,
-        })
+            deadline,
+        )
         .await
         .map_err(store_refusal)?
         .ok_or_else(|| {

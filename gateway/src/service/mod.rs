@@ -33,6 +33,7 @@ pub(crate) fn hsm_refusal(error: HsmError) -> Refusal {
 pub(crate) fn store_refusal(error: StoreError) -> Refusal {
     let problem = match &error {
         StoreError::Overloaded => Problem::Overloaded,
+        StoreError::OutcomeUnknown => Problem::OutcomeUnknown,
         _ => Problem::StoreUnavailable,
     };
     Refusal::new(problem, error.to_string())

@@ -47,7 +47,7 @@ pub(crate) async fn operate<O: Operation>(
         Some(earlier) => earlier,
         None => {
             requested.check_first(&gateway.name, gateway.skew, now)?;
-            done(gateway, &requested).await?
+            done(gateway, &requested, deadline).await?
         }
     };
     Ok(AuthorizationResponse {
@@ -70,21 +70,28 @@ fn earlier(
 }
 
 /// Has the store do it in one durable transaction.
-async fn done(gateway: &Gateway, requested: &RequestedLifecycle) -> Result<ReceiptRecord, Refusal> {
+async fn done(
+    gateway: &Gateway,
+    requested: &RequestedLifecycle,
+    deadline: Instant,
+) -> Result<ReceiptRecord, Refusal> {
     let operated = gateway
         .store
-        .operate(Operate {
-            merchant: requested.merchant().clone(),
-            jti: requested.jti(),
-            reqh: requested.hash(),
-            action: requested.action(),
-            xid: requested.xid(),
-            amount: requested.amount(),
-            target: requested.target(),
-            request: requested.compact().to_owned(),
-            receipt_jti: Jti::random().map_err(no_randomness)?,
-            now: gateway.now(),
-        })
+        .operate(
+            Operate {
+                merchant: requested.merchant().clone(),
+                jti: requested.jti(),
+                reqh: requested.hash(),
+                action: requested.action(),
+                xid: requested.xid(),
+                amount: requested.amount(),
+                target: requested.target(),
+                request: requested.compact().to_owned(),
+                receipt_jti: Jti::random().map_err(no_randomness)?,
+                now: gateway.now(),
+            },
+            deadline,
+        )
         .await
         .map_err(store_refusal)?;
     match operated {
@@ -122,7 +129,10 @@ pub(crate) async fn end_holds(gateway: Arc<Gateway>) {
 
 async fn end_those_due(gateway: &Gateway) -> Result<(), StoreError> {
     loop {
-        let ended = gateway.store.expire(gateway.now()).await?;
+        let ended = gateway
+            .store
+            .expire(gateway.now(), gateway.deadline())
+            .await?;
         if ended.is_empty() {
             return Ok(());
         }

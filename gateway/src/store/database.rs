@@ -1,6 +1,6 @@
 //! The SQLite file: whose it is, its version, and how it is opened.
 
-use std::{path::Path, time::Duration};
+use std::{fs::OpenOptions, io, os::unix::fs::OpenOptionsExt as _, path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags};
 
@@ -30,9 +30,25 @@ pub(super) fn open_for_writing(path: &Path) -> Result<Connection, StoreError> {
             rusqlite::version()
         )));
     }
+    make_private(path).map_err(|error| {
+        unusable(format!(
+            "can't be written: {error}; check the owner of file and directory"
+        ))
+    })?;
     let connection = Connection::open(path).map_err(|error| unusable(error.to_string()))?;
     prepare(&connection, &unusable)?;
     Ok(connection)
+}
+
+/// Makes the file, if it is not there, for its owner alone; SQLite gives its log the same mode.
+fn make_private(path: &Path) -> io::Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
 }
 
 fn prepare(

@@ -9,6 +9,7 @@ mod accounts;
 mod authorize;
 pub(crate) mod backup;
 mod batch;
+mod canary;
 mod cancel;
 pub(crate) mod commands;
 mod database;
@@ -20,7 +21,7 @@ pub(crate) mod records;
 mod rows;
 mod writer;
 
-use std::path::Path;
+use std::{path::Path, time::Instant};
 
 use protocol::{
     identifiers::{Jti, Xid},
@@ -52,6 +53,8 @@ pub(crate) enum StoreError {
     Overloaded,
     #[error("the store did not do it: {0}")]
     Unavailable(String),
+    #[error("the store began in time and is not done: it may become durable")]
+    OutcomeUnknown,
 }
 
 impl Store {
@@ -71,9 +74,15 @@ impl Store {
     ///
     /// # Errors
     /// When the queue is full, or the store can't be written.
-    pub(crate) async fn authorize(&self, command: Authorize) -> Result<Authorized, StoreError> {
+    pub(crate) async fn authorize(
+        &self,
+        command: Authorize,
+        deadline: Instant,
+    ) -> Result<Authorized, StoreError> {
         self.writer
-            .run(move |transaction| authorize::authorize(transaction, &command))
+            .run(deadline, move |transaction| {
+                authorize::authorize(transaction, &command)
+            })
             .await
     }
 
@@ -81,9 +90,15 @@ impl Store {
     ///
     /// # Errors
     /// When the queue is full, or the store can't be written.
-    pub(crate) async fn operate(&self, command: Operate) -> Result<Operated, StoreError> {
+    pub(crate) async fn operate(
+        &self,
+        command: Operate,
+        deadline: Instant,
+    ) -> Result<Operated, StoreError> {
         self.writer
-            .run(move |transaction| operate::operate(transaction, &command))
+            .run(deadline, move |transaction| {
+                operate::operate(transaction, &command)
+            })
             .await
     }
 
@@ -95,9 +110,12 @@ impl Store {
     pub(crate) async fn cancel(
         &self,
         command: Cancel,
+        deadline: Instant,
     ) -> Result<Option<ReceiptRecord>, StoreError> {
         self.writer
-            .run(move |transaction| cancel::cancel(transaction, &command))
+            .run(deadline, move |transaction| {
+                cancel::cancel(transaction, &command)
+            })
             .await
     }
 
@@ -105,9 +123,15 @@ impl Store {
     ///
     /// # Errors
     /// When the queue is full, the store can't be written, or the ledger has another sum than the bookings.
-    pub(crate) async fn close_batch(&self, command: CloseBatch) -> Result<BatchClosed, StoreError> {
+    pub(crate) async fn close_batch(
+        &self,
+        command: CloseBatch,
+        deadline: Instant,
+    ) -> Result<BatchClosed, StoreError> {
         self.writer
-            .run(move |transaction| batch::close(transaction, &command))
+            .run(deadline, move |transaction| {
+                batch::close(transaction, &command)
+            })
             .await
     }
 
@@ -115,9 +139,15 @@ impl Store {
     ///
     /// # Errors
     /// When the queue is full, or the store can't be written.
-    pub(crate) async fn expire(&self, now: Timestamp) -> Result<Vec<ExpiredHold>, StoreError> {
+    pub(crate) async fn expire(
+        &self,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Result<Vec<ExpiredHold>, StoreError> {
         self.writer
-            .run(move |transaction| operate::expire(transaction, now))
+            .run(deadline, move |transaction| {
+                operate::expire(transaction, now)
+            })
             .await
     }
 
@@ -129,9 +159,12 @@ impl Store {
         &self,
         account: NewAccount,
         now: Timestamp,
+        deadline: Instant,
     ) -> Result<bool, StoreError> {
         self.writer
-            .run(move |transaction| accounts::add(transaction, &account, now))
+            .run(deadline, move |transaction| {
+                accounts::add(transaction, &account, now)
+            })
             .await
     }
 
@@ -237,13 +270,18 @@ impl Store {
         self.readers.read(backup::faults)
     }
 
-    /// Whether the store can be read.
+    /// Whether the store can be written and read.
     ///
     /// # Errors
-    /// When not.
-    pub(crate) fn ping(&self) -> Result<(), StoreError> {
-        self.readers
-            .read(|connection| connection.query_row("SELECT 1", [], |_| Ok(())))
+    /// When not, or not by the deadline.
+    pub(crate) async fn canary(&self, deadline: Instant) -> Result<(), StoreError> {
+        let stamp = i64::from(std::process::id());
+        self.writer
+            .run(deadline, move |transaction| {
+                canary::write(transaction, stamp)
+            })
+            .await?;
+        self.readers.read(canary::read)
     }
 }
 

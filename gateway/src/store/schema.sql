@@ -154,3 +154,9 @@ CREATE TABLE batch (
 ) STRICT;
 
 CREATE UNIQUE INDEX open_batch ON batch (merchant, currency) WHERE closed_at IS NULL;
+
+-- Written and read to see whether the store can be.
+CREATE TABLE canary (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    stamp INTEGER NOT NULL
+) STRICT;

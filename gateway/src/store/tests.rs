@@ -1,5 +1,7 @@
 //! The store on real files: what is decided once, what survives, what is refused.
 
+use std::time::Duration;
+
 use protocol::{
     authorization::Capture,
     identifiers::{AuthorizationId, ClientNonce, Digest, MerchantNonce, Sid},
@@ -18,6 +20,7 @@ use crate::card_issuer::{Status, Velocity};
 
 mod cancelling;
 mod lifecycle;
+mod waiting;
 
 const NOW: Timestamp = Timestamp(1_800_000_000);
 const CARD: [u8; 32] = [7; 32];
@@ -50,6 +53,11 @@ impl Place {
     }
 }
 
+/// A deadline that is far away.
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
 fn client() -> ClientName {
     ClientName::new("payer").unwrap()
 }
@@ -73,7 +81,7 @@ async fn with_account(place: &Place, funds: u64) -> Store {
             status: Status::Active,
         }],
     };
-    assert!(store.add_account(account, NOW).await.unwrap());
+    assert!(store.add_account(account, NOW, soon()).await.unwrap());
     store
 }
 
@@ -135,7 +143,7 @@ fn decided(outcome: Authorized) -> ReceiptRecord {
 async fn an_approval_moves_the_amount_from_available_to_held() {
     let place = Place::new();
     let store = with_account(&place, 1000).await;
-    let decision = decided(store.authorize(command(400)).await.unwrap());
+    let decision = decided(store.authorize(command(400), soon()).await.unwrap());
     assert_eq!(decision.code, Code::Approved);
     let account = &store.accounts(None).unwrap()[0];
     assert_eq!((account.available, account.held), (600, 400));
@@ -149,7 +157,7 @@ async fn capture_now_books_the_amount_for_the_merchant() {
         capture: Capture::Now,
         ..command(400)
     };
-    let decision = decided(store.authorize(now).await.unwrap());
+    let decision = decided(store.authorize(now, soon()).await.unwrap());
     assert_eq!(decision.totals.captured, 400);
     let account = &store.accounts(None).unwrap()[0];
     assert_eq!((account.available, account.held), (600, 0));
@@ -166,14 +174,14 @@ async fn the_same_request_gets_the_first_decision_also_after_a_restart() {
     let first = command(400);
     let second = again(&first);
     let third = again(&first);
-    let decision = decided(store.authorize(first).await.unwrap());
-    let Authorized::Answered(answer) = store.authorize(second).await.unwrap() else {
+    let decision = decided(store.authorize(first, soon()).await.unwrap());
+    let Authorized::Answered(answer) = store.authorize(second, soon()).await.unwrap() else {
         panic!("it was decided twice");
     };
     assert_eq!(answer.receipt_jti, decision.receipt_jti);
     drop(store);
     let store = place.open();
-    let Authorized::Answered(answer) = store.authorize(third).await.unwrap() else {
+    let Authorized::Answered(answer) = store.authorize(third, soon()).await.unwrap() else {
         panic!("it was decided again after a restart");
     };
     assert_eq!(answer.receipt_jti, decision.receipt_jti);
@@ -187,18 +195,18 @@ async fn another_request_with_the_same_jti_or_xid_is_refused_and_holds_nothing()
     let store = with_account(&place, 1000).await;
     let first = command(400);
     let (jti, signed) = (first.jti, first.signed.clone());
-    decided(store.authorize(first).await.unwrap());
+    decided(store.authorize(first, soon()).await.unwrap());
     let same_jti = Authorize { jti, ..command(1) };
     let same_xid = Authorize {
         signed,
         ..command(1)
     };
     assert!(matches!(
-        store.authorize(same_jti).await.unwrap(),
+        store.authorize(same_jti, soon()).await.unwrap(),
         Authorized::IdempotencyConflict
     ));
     assert!(matches!(
-        store.authorize(same_xid).await.unwrap(),
+        store.authorize(same_xid, soon()).await.unwrap(),
         Authorized::Replayed
     ));
     assert_eq!(store.accounts(None).unwrap()[0].held, 400);
@@ -211,7 +219,9 @@ async fn sixty_four_at_once_never_hold_more_than_there_is() {
     let mut running = tokio::task::JoinSet::new();
     for _ in 0..64 {
         let store = std::sync::Arc::clone(&store);
-        running.spawn(async move { decided(store.authorize(command(100)).await.unwrap()).code });
+        running.spawn(
+            async move { decided(store.authorize(command(100), soon()).await.unwrap()).code },
+        );
     }
     let codes = running.join_all().await;
     let approved = codes.iter().filter(|code| **code == Code::Approved).count();
@@ -225,7 +235,7 @@ async fn what_is_held_equals_the_open_authorizations_and_all_books_together_are_
     let place = Place::new();
     let store = with_account(&place, 1000).await;
     for value in [100, 250, 900] {
-        let decision = decided(store.authorize(command(value)).await.unwrap());
+        let decision = decided(store.authorize(command(value), soon()).await.unwrap());
         assert_eq!(decision.code.decision() == Decision::Approved, value < 900);
     }
     assert_eq!(
@@ -267,14 +277,14 @@ async fn a_velocity_limit_counts_approvals_in_its_window() {
             status: Status::Active,
         }],
     };
-    store.add_account(account, NOW).await.unwrap();
+    store.add_account(account, NOW, soon()).await.unwrap();
     let mut codes = Vec::new();
     for seconds in [0, 1, 2, 60] {
         let later = Authorize {
             now: NOW.plus(seconds),
             ..command(1)
         };
-        codes.push(decided(store.authorize(later).await.unwrap()).code);
+        codes.push(decided(store.authorize(later, soon()).await.unwrap()).code);
     }
     assert_eq!(
         codes,
@@ -285,6 +295,18 @@ async fn a_velocity_limit_counts_approvals_in_its_window() {
             Code::Approved
         ]
     );
+}
+
+#[tokio::test]
+async fn the_files_are_their_owner_s_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::new();
+    let _store = with_account(&place, 1000).await;
+    for file in std::fs::read_dir(place.directory.path()).unwrap() {
+        let file = file.unwrap();
+        let mode = file.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{}", file.path().display());
+    }
 }
 
 #[test]

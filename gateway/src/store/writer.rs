@@ -1,11 +1,20 @@
 //! The one thread that writes: it takes what waits, does each command in a savepoint, and commits all of
 //! them with one sync. Nobody is answered before the commit.
+//!
+//! A command whose caller gave up before it was begun is never done: what is told as not done stays so.
 
-use std::thread::{self, JoinHandle};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use rusqlite::{Connection, Savepoint, TransactionBehavior};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout_at};
 
 use super::StoreError;
 
@@ -15,11 +24,54 @@ const QUEUE_MAX: usize = 1024;
 /// How many commands one commit may hold.
 const GROUP_MAX: usize = 256;
 
-/// A command: it works in a savepoint, and says what to do once that is durable.
-type Command = Box<dyn FnOnce(&mut Savepoint<'_>) -> Answer + Send>;
+/// How long beyond the deadline is waited for a command that was begun in time: it may be durable any moment.
+const COMMIT_GRACE: Duration = Duration::from_secs(10);
+
+/// A command: it is given a savepoint, or the reason why there is none, and says what to do once its work is
+/// durable.
+type Command = Box<dyn FnOnce(Result<&mut Savepoint<'_>, StoreError>) -> Answer + Send>;
 
 /// Sends the outcome, or what kept it from being durable.
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// Whether a command was begun, or given up by its caller: one of the two, never both.
+#[derive(Clone)]
+struct Turn(Arc<AtomicU8>);
+
+impl Turn {
+    const WAITING: u8 = 0;
+    const BEGUN: u8 = 1;
+    const GIVEN_UP: u8 = 2;
+
+    fn new() -> Self {
+        Self(Arc::new(AtomicU8::new(Self::WAITING)))
+    }
+
+    /// The writer's side; false when the caller gave up.
+    fn begin(&self) -> bool {
+        self.leave_waiting_for(Self::BEGUN)
+    }
+
+    /// The caller's side; false when the writer has begun.
+    fn give_up(&self) -> bool {
+        self.leave_waiting_for(Self::GIVEN_UP)
+    }
+
+    fn leave_waiting_for(&self, next: u8) -> bool {
+        self.0
+            .compare_exchange(Self::WAITING, next, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+}
+
+/// Gives the turn up when the caller goes away, with its connection for example.
+struct Waiting(Turn);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
+}
 
 pub(super) struct Writer {
     /// None only while it is dropped.
@@ -51,34 +103,64 @@ impl Writer {
         })
     }
 
-    /// Has a command done, and waits until it is durable.
+    /// Has a command done, and waits until it is durable. What was not begun by the deadline is never done.
     pub(super) async fn run<T: Send + 'static>(
         &self,
+        deadline: Instant,
         act: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (reply, outcome) = oneshot::channel();
-        let command: Command = Box::new(move |savepoint| {
-            let acted = act(savepoint);
-            // What a failed command did is undone; the others of the group stay.
-            let settled = match &acted {
-                Ok(_) => Ok(()),
-                Err(_) => savepoint.rollback(),
-            };
-            let result = acted.and_then(|done| settled.map(|()| done));
-            Box::new(move |durable: Result<(), StoreError>| {
-                let result = result.map_err(|error| StoreError::Unavailable(error.to_string()));
-                // Whoever asked may have gone; what was done stays done.
-                let _ = reply.send(durable.and(result));
-            })
-        });
+        let (reply, mut outcome) = oneshot::channel();
+        let turn = Turn::new();
+        let command = command(turn.clone(), reply, act);
+        let waiting = Waiting(turn);
         let ended = || StoreError::Unavailable("the writer ended".to_owned());
         let queue = self.queue.as_ref().ok_or_else(ended)?;
         queue.try_send(command).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Overloaded,
             TrySendError::Disconnected(_) => ended(),
         })?;
-        outcome.await.unwrap_or_else(|_| Err(ended()))
+        if let Ok(outcome) = timeout_at(deadline.into(), &mut outcome).await {
+            return outcome.unwrap_or_else(|_| Err(ended()));
+        }
+        if waiting.0.give_up() {
+            return Err(StoreError::Unavailable(
+                "it was not begun in time".to_owned(),
+            ));
+        }
+        match timeout_at((deadline + COMMIT_GRACE).into(), outcome).await {
+            Ok(outcome) => outcome.unwrap_or_else(|_| Err(ended())),
+            Err(_) => Err(StoreError::OutcomeUnknown),
+        }
     }
+}
+
+fn command<T: Send + 'static>(
+    turn: Turn,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+    act: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+) -> Command {
+    Box::new(move |savepoint| {
+        let result = match savepoint {
+            // Whoever asked was told that it was not done, or has gone.
+            Ok(_) if !turn.begin() => return Box::new(|_| {}),
+            Ok(savepoint) => {
+                let acted = act(savepoint);
+                // What a failed command did is undone; the others of the group stay.
+                let settled = match &acted {
+                    Ok(_) => Ok(()),
+                    Err(_) => savepoint.rollback(),
+                };
+                acted
+                    .and_then(|done| settled.map(|()| done))
+                    .map_err(|error| StoreError::Unavailable(error.to_string()))
+            }
+            Err(error) => Err(error),
+        };
+        Box::new(move |durable: Result<(), StoreError>| {
+            // Whoever asked may have gone; what was done stays done.
+            let _ = reply.send(durable.and(result));
+        })
+    })
 }
 
 fn write(mut connection: Connection, commands: &Receiver<Command>) {
@@ -86,7 +168,7 @@ fn write(mut connection: Connection, commands: &Receiver<Command>) {
         let group = std::iter::once(first)
             .chain(commands.try_iter())
             .take(GROUP_MAX);
-        let (answers, durable) = commit(&mut connection, group);
+        let (answers, durable) = commit(&mut connection, group, commands);
         for answer in answers {
             answer(match &durable {
                 Ok(()) => Ok(()),
@@ -100,20 +182,29 @@ fn write(mut connection: Connection, commands: &Receiver<Command>) {
 fn commit(
     connection: &mut Connection,
     group: impl Iterator<Item = Command>,
+    queued: &Receiver<Command>,
 ) -> (Vec<Answer>, rusqlite::Result<()>) {
     let mut answers = Vec::new();
     let mut transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate)
     {
         Ok(transaction) => transaction,
-        // The commands are dropped, and with them their replies: each caller is told.
-        Err(error) => return (answers, Err(error)),
+        Err(error) => {
+            // It took as long as may be waited for a lock: the next one would wait as long, and so on.
+            for command in group.chain(queued.try_iter()) {
+                answers.push(command(Err(StoreError::Unavailable(error.to_string()))));
+            }
+            return (answers, Err(error));
+        }
     };
     for command in group {
         let mut savepoint = match transaction.savepoint() {
             Ok(savepoint) => savepoint,
-            Err(error) => return (answers, Err(error)),
+            Err(error) => {
+                answers.push(command(Err(StoreError::Unavailable(error.to_string()))));
+                return (answers, Err(error));
+            }
         };
-        answers.push(command(&mut savepoint));
+        answers.push(command(Ok(&mut savepoint)));
         if let Err(error) = savepoint.commit() {
             return (answers, Err(error));
         }

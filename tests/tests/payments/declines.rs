@@ -166,3 +166,23 @@ async fn a_payer_that_is_declined_too_often_is_made_to_wait() {
     assert_eq!(answer.status, 429);
     assert!(answer.headers.contains_key("retry-after"));
 }
+
+#[tokio::test]
+async fn many_at_once_are_declined_as_seldom_as_one_after_the_other() {
+    let place = Place::new();
+    place.edit("gateway/gateway.toml", |config| {
+        config["limits"]["declines_per_minute"] = 1.into();
+    });
+    let parties = Parties::of(&place);
+    let gateway = place.start_gateway();
+    let merchant = parties.to_gateway(&gateway);
+    let mut running = tokio::task::JoinSet::new();
+    for _ in 0..32 {
+        let purchase = parties.purchase(euros(100), card("6011000990139424", EXPIRY));
+        let merchant = merchant.clone();
+        running.spawn(async move { authorize(&merchant, purchase.bytes()).await.status });
+    }
+    let statuses = running.join_all().await;
+    let declined = statuses.iter().filter(|status| **status == 200).count();
+    assert_eq!(declined, 1, "{statuses:?}");
+}

@@ -52,7 +52,7 @@ fn refused(outcome: Operated) -> Limit {
 /// An approved payment of that much, out of 1000.
 async fn approved(place: &Place, value: u64) -> (Store, Xid) {
     let store = with_account(place, 1000).await;
-    let decision = decided(store.authorize(command(value)).await.unwrap());
+    let decision = decided(store.authorize(command(value), soon()).await.unwrap());
     assert_eq!(decision.code, Code::Approved);
     (store, decision.signed.xid)
 }
@@ -77,7 +77,12 @@ async fn a_payment_is_captured_in_parts_refunded_and_the_rest_released() {
         (Action::Refund, 250, [900, 50, 50, 0]),
         (Action::Capture, 50, [900, 0, 100, 0]),
     ] {
-        let receipt = done(store.operate(operation(action, xid, value)).await.unwrap());
+        let receipt = done(
+            store
+                .operate(operation(action, xid, value), soon())
+                .await
+                .unwrap(),
+        );
         assert_eq!(receipt.action, action);
         assert_eq!(receipt.amount, euros(value));
         assert_eq!(books(&place), expected, "{action} {value}");
@@ -105,13 +110,13 @@ async fn nothing_above_the_limits_is_done_and_a_refused_request_consumes_nothing
     let too_much = operation(Action::Capture, xid, 501);
     let jti = too_much.jti;
     assert_eq!(
-        refused(store.operate(too_much).await.unwrap()),
+        refused(store.operate(too_much, soon()).await.unwrap()),
         LimitExceeded::Hold.into()
     );
     assert_eq!(
         refused(
             store
-                .operate(operation(Action::Refund, xid, 1))
+                .operate(operation(Action::Refund, xid, 1), soon())
                 .await
                 .unwrap()
         ),
@@ -122,7 +127,7 @@ async fn nothing_above_the_limits_is_done_and_a_refused_request_consumes_nothing
         jti,
         ..operation(Action::Capture, xid, 500)
     };
-    done(store.operate(possible).await.unwrap());
+    done(store.operate(possible, soon()).await.unwrap());
     assert_eq!(books(&place), [500, 0, 500, 0]);
 }
 
@@ -140,14 +145,14 @@ async fn the_same_request_is_done_once_and_answered_alike_another_with_its_jti_i
         jti: first.jti,
         ..operation(Action::Refund, xid, 100)
     };
-    let receipt = done(store.operate(first).await.unwrap());
-    let Operated::Answered(answer) = store.operate(again).await.unwrap() else {
+    let receipt = done(store.operate(first, soon()).await.unwrap());
+    let Operated::Answered(answer) = store.operate(again, soon()).await.unwrap() else {
         panic!("it was done twice");
     };
     assert_eq!(answer.receipt_jti, receipt.receipt_jti);
     assert_eq!(answer.totals, receipt.totals);
     assert!(matches!(
-        store.operate(other).await.unwrap(),
+        store.operate(other, soon()).await.unwrap(),
         Operated::IdempotencyConflict
     ));
     assert_eq!(books(&place), [500, 300, 200, 0]);
@@ -159,7 +164,7 @@ async fn an_authorization_s_jti_is_no_other_request_s() {
     let store = with_account(&place, 1000).await;
     let authorization = command(500);
     let jti = authorization.jti;
-    let xid = decided(store.authorize(authorization).await.unwrap())
+    let xid = decided(store.authorize(authorization, soon()).await.unwrap())
         .signed
         .xid;
     let capture = Operate {
@@ -167,7 +172,7 @@ async fn an_authorization_s_jti_is_no_other_request_s() {
         ..operation(Action::Capture, xid, 1)
     };
     assert!(matches!(
-        store.operate(capture).await.unwrap(),
+        store.operate(capture, soon()).await.unwrap(),
         Operated::IdempotencyConflict
     ));
 }
@@ -183,14 +188,14 @@ async fn another_merchant_s_an_unknown_and_a_declined_payment_are_not_operated_o
     let unknown = operation(Action::Capture, Xid::random().unwrap(), 1);
     for unknown in [other, unknown] {
         assert!(matches!(
-            store.operate(unknown).await.unwrap(),
+            store.operate(unknown, soon()).await.unwrap(),
             Operated::UnknownAuthorization
         ));
     }
-    let declined = decided(store.authorize(command(5000)).await.unwrap());
+    let declined = decided(store.authorize(command(5000), soon()).await.unwrap());
     let capture = operation(Action::Capture, declined.signed.xid, 1);
     assert_eq!(
-        refused(store.operate(capture).await.unwrap()),
+        refused(store.operate(capture, soon()).await.unwrap()),
         LimitExceeded::Hold.into()
     );
     let dollars = Operate {
@@ -198,7 +203,7 @@ async fn another_merchant_s_an_unknown_and_a_declined_payment_are_not_operated_o
         ..operation(Action::Capture, xid, 1)
     };
     assert!(matches!(
-        store.operate(dollars).await.unwrap(),
+        store.operate(dollars, soon()).await.unwrap(),
         Operated::OtherCurrency
     ));
 }
@@ -209,25 +214,25 @@ async fn a_booking_is_undone_up_to_its_own_amount_and_can_be_made_again() {
     let (store, xid) = approved(&place, 500).await;
     let capture = operation(Action::Capture, xid, 200);
     let target = capture.jti;
-    done(store.operate(capture).await.unwrap());
+    done(store.operate(capture, soon()).await.unwrap());
     done(
         store
-            .operate(operation(Action::Capture, xid, 100))
+            .operate(operation(Action::Capture, xid, 100), soon())
             .await
             .unwrap(),
     );
     let undo = |value| undoing(Action::CaptureReversal, xid, value, target);
-    done(store.operate(undo(150)).await.unwrap());
+    done(store.operate(undo(150), soon()).await.unwrap());
     assert_eq!(
-        refused(store.operate(undo(51)).await.unwrap()),
+        refused(store.operate(undo(51), soon()).await.unwrap()),
         NotUndone::Net.into()
     );
-    let receipt = done(store.operate(undo(50)).await.unwrap());
+    let receipt = done(store.operate(undo(50), soon()).await.unwrap());
     assert_eq!(receipt.target, Some(target));
     assert_eq!(books(&place), [500, 400, 100, 0]);
     done(
         store
-            .operate(operation(Action::Capture, xid, 400))
+            .operate(operation(Action::Capture, xid, 400), soon())
             .await
             .unwrap(),
     );
@@ -235,7 +240,7 @@ async fn a_booking_is_undone_up_to_its_own_amount_and_can_be_made_again() {
     for target in [Jti::random().unwrap(), receipt.receipt_jti] {
         let undo = undoing(Action::CaptureReversal, xid, 1, target);
         assert_eq!(
-            refused(store.operate(undo).await.unwrap()),
+            refused(store.operate(undo, soon()).await.unwrap()),
             Limit::NoSuchBooking
         );
     }
@@ -247,27 +252,27 @@ async fn a_refund_is_undone_as_long_as_the_payer_has_the_money() {
     let (store, xid) = approved(&place, 500).await;
     done(
         store
-            .operate(operation(Action::Capture, xid, 500))
+            .operate(operation(Action::Capture, xid, 500), soon())
             .await
             .unwrap(),
     );
     let refund = operation(Action::Refund, xid, 300);
     let target = refund.jti;
-    done(store.operate(refund).await.unwrap());
+    done(store.operate(refund, soon()).await.unwrap());
     // As a capture it can't be undone.
     let as_capture = undoing(Action::CaptureReversal, xid, 1, target);
     assert_eq!(
-        refused(store.operate(as_capture).await.unwrap()),
+        refused(store.operate(as_capture, soon()).await.unwrap()),
         Limit::NoSuchBooking
     );
     // The payer spends all but 50.
-    decided(store.authorize(command(750)).await.unwrap());
+    decided(store.authorize(command(750), soon()).await.unwrap());
     let undo = |value| undoing(Action::RefundReversal, xid, value, target);
     assert_eq!(
-        refused(store.operate(undo(51)).await.unwrap()),
+        refused(store.operate(undo(51), soon()).await.unwrap()),
         Limit::Spent
     );
-    done(store.operate(undo(50)).await.unwrap());
+    done(store.operate(undo(50), soon()).await.unwrap());
     assert_eq!(books(&place), [0, 750, 250, 0]);
 }
 
@@ -280,12 +285,12 @@ async fn what_was_captured_with_the_authorization_is_undone_by_its_jti() {
         ..command(400)
     };
     let target = authorization.jti;
-    let xid = decided(store.authorize(authorization).await.unwrap())
+    let xid = decided(store.authorize(authorization, soon()).await.unwrap())
         .signed
         .xid;
     done(
         store
-            .operate(undoing(Action::CaptureReversal, xid, 400, target))
+            .operate(undoing(Action::CaptureReversal, xid, 400, target), soon())
             .await
             .unwrap(),
     );
@@ -298,23 +303,23 @@ async fn a_hold_ends_at_its_time_and_is_released_once() {
     let (store, xid) = approved(&place, 500).await;
     done(
         store
-            .operate(operation(Action::Capture, xid, 200))
+            .operate(operation(Action::Capture, xid, 200), soon())
             .await
             .unwrap(),
     );
     let end = NOW.plus(100);
-    assert!(store.expire(NOW.plus(99)).await.unwrap().is_empty());
-    let ended = store.expire(end).await.unwrap();
+    assert!(store.expire(NOW.plus(99), soon()).await.unwrap().is_empty());
+    let ended = store.expire(end, soon()).await.unwrap();
     assert_eq!(ended.len(), 1);
     assert_eq!((ended[0].xid, ended[0].released), (xid, 300));
-    assert!(store.expire(end).await.unwrap().is_empty());
+    assert!(store.expire(end, soon()).await.unwrap().is_empty());
     assert_eq!(books(&place), [800, 0, 200, 0]);
     let late = Operate {
         now: end,
         ..operation(Action::Capture, xid, 1)
     };
     assert_eq!(
-        refused(store.operate(late).await.unwrap()),
+        refused(store.operate(late, soon()).await.unwrap()),
         LimitExceeded::Ended.into()
     );
     // What is booked stays, and can be given back.
@@ -322,7 +327,7 @@ async fn a_hold_ends_at_its_time_and_is_released_once() {
         now: end,
         ..operation(Action::Refund, xid, 200)
     };
-    done(store.operate(refund).await.unwrap());
+    done(store.operate(refund, soon()).await.unwrap());
     assert_eq!(books(&place), [1000, 0, 0, 0]);
 }
 
@@ -351,16 +356,16 @@ async fn a_batch_closes_once_with_the_totals_of_its_bookings_and_of_the_ledger()
     let (store, xid) = approved(&place, 500).await;
     let capture = operation(Action::Capture, xid, 300);
     let target = capture.jti;
-    done(store.operate(capture).await.unwrap());
+    done(store.operate(capture, soon()).await.unwrap());
     done(
         store
-            .operate(undoing(Action::CaptureReversal, xid, 50, target))
+            .operate(undoing(Action::CaptureReversal, xid, 50, target), soon())
             .await
             .unwrap(),
     );
     done(
         store
-            .operate(operation(Action::Refund, xid, 100))
+            .operate(operation(Action::Refund, xid, 100), soon())
             .await
             .unwrap(),
     );
@@ -368,10 +373,10 @@ async fn a_batch_closes_once_with_the_totals_of_its_bookings_and_of_the_ledger()
         capture: Capture::Now,
         ..command(200)
     };
-    decided(store.authorize(now).await.unwrap());
+    decided(store.authorize(now, soon()).await.unwrap());
 
     let jti = Jti::random().unwrap();
-    let batch = closed(store.close_batch(closing(jti)).await.unwrap());
+    let batch = closed(store.close_batch(closing(jti), soon()).await.unwrap());
     let totals = batch.totals;
     assert_eq!((totals.captures.count, totals.captures.value), (2, 500));
     assert_eq!(totals.capture_reversals.value, 50);
@@ -380,12 +385,12 @@ async fn a_batch_closes_once_with_the_totals_of_its_bookings_and_of_the_ledger()
     assert_eq!(books(&place)[2..], [0, 350]);
 
     // The same request again gets the same batch; its bookings can't be undone any more.
-    let again = closed(store.close_batch(closing(jti)).await.unwrap());
+    let again = closed(store.close_batch(closing(jti), soon()).await.unwrap());
     assert_eq!(again.totals, totals);
     assert_eq!(
         refused(
             store
-                .operate(undoing(Action::CaptureReversal, xid, 1, target))
+                .operate(undoing(Action::CaptureReversal, xid, 1, target), soon())
                 .await
                 .unwrap()
         ),
@@ -393,10 +398,13 @@ async fn a_batch_closes_once_with_the_totals_of_its_bookings_and_of_the_ledger()
     );
     assert!(matches!(
         store
-            .close_batch(CloseBatch {
-                reqh: Digest::of(b"other"),
-                ..closing(jti)
-            })
+            .close_batch(
+                CloseBatch {
+                    reqh: Digest::of(b"other"),
+                    ..closing(jti)
+                },
+                soon()
+            )
             .await
             .unwrap(),
         BatchClosed::IdempotencyConflict
@@ -404,13 +412,13 @@ async fn a_batch_closes_once_with_the_totals_of_its_bookings_and_of_the_ledger()
     // A refund of what was settled makes the next batch a debt.
     done(
         store
-            .operate(operation(Action::Refund, xid, 100))
+            .operate(operation(Action::Refund, xid, 100), soon())
             .await
             .unwrap(),
     );
     let next = closed(
         store
-            .close_batch(closing(Jti::random().unwrap()))
+            .close_batch(closing(Jti::random().unwrap()), soon())
             .await
             .unwrap(),
     );
@@ -436,29 +444,29 @@ async fn the_ledger_balances_after_everything_that_can_be_done_and_a_changed_sum
     let (store, xid) = approved(&place, 500).await;
     let capture = operation(Action::Capture, xid, 300);
     let target = capture.jti;
-    done(store.operate(capture).await.unwrap());
+    done(store.operate(capture, soon()).await.unwrap());
     done(
         store
-            .operate(undoing(Action::CaptureReversal, xid, 50, target))
+            .operate(undoing(Action::CaptureReversal, xid, 50, target), soon())
             .await
             .unwrap(),
     );
     done(
         store
-            .operate(operation(Action::Reversal, xid, 20))
+            .operate(operation(Action::Reversal, xid, 20), soon())
             .await
             .unwrap(),
     );
     store
-        .close_batch(closing(Jti::random().unwrap()))
+        .close_batch(closing(Jti::random().unwrap()), soon())
         .await
         .unwrap();
     let refund = operation(Action::Refund, xid, 100);
     let refunded = refund.jti;
-    done(store.operate(refund).await.unwrap());
+    done(store.operate(refund, soon()).await.unwrap());
     done(
         store
-            .operate(undoing(Action::RefundReversal, xid, 30, refunded))
+            .operate(undoing(Action::RefundReversal, xid, 30, refunded), soon())
             .await
             .unwrap(),
     );
@@ -466,9 +474,9 @@ async fn the_ledger_balances_after_everything_that_can_be_done_and_a_changed_sum
         capture: Capture::Now,
         ..command(200)
     };
-    decided(store.authorize(now).await.unwrap());
-    decided(store.authorize(command(5000)).await.unwrap());
-    store.expire(NOW.plus(100)).await.unwrap();
+    decided(store.authorize(now, soon()).await.unwrap());
+    decided(store.authorize(command(5000), soon()).await.unwrap());
+    store.expire(NOW.plus(100), soon()).await.unwrap();
     assert!(broken(&store).is_empty(), "{:?}", broken(&store));
     drop(store);
 
@@ -516,7 +524,10 @@ async fn sixty_four_at_once_never_capture_or_refund_above_the_limits() {
         let store = std::sync::Arc::clone(&store);
         running.spawn(async move {
             let action = [Action::Capture, Action::Refund, Action::Reversal][number % 3];
-            store.operate(operation(action, xid, 40)).await.unwrap()
+            store
+                .operate(operation(action, xid, 40), soon())
+                .await
+                .unwrap()
         });
     }
     running.join_all().await;
