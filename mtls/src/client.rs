@@ -74,6 +74,9 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+    /// Whether the request was sent before, on a kept connection that broke without an answer: the server may
+    /// have acted on that one, too.
+    pub was_sent_twice: bool,
 }
 
 /// Why there is no answer. [`ClientError::may_have_been_done`] tells whether the server may have
@@ -251,6 +254,7 @@ impl Inner {
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, ClientError> {
         // The semaphore is never closed.
         let _permit = self.permits.acquire().await.ok();
+        let mut broken = None;
         if let Some(kept) = self.take_idle().await {
             match self.send_on(kept, request.clone()).await {
                 Ok(answer) => return Ok(answer),
@@ -258,20 +262,37 @@ impl Inner {
                 // this system may be sent twice.
                 Err(SendFailure::NoAnswer(error)) => {
                     tracing::debug!(%error, "a kept connection was closed");
+                    broken = Some(error);
                 }
                 Err(SendFailure::Broken(error)) => return Err(error),
             }
         }
-        let fresh = timeout(self.limits.connect, self.connector.connect())
+        let connected = timeout(self.limits.connect, self.connector.connect())
             .await
             .unwrap_or_else(|_| {
                 Err(ClientError::ConnectTimedOut {
                     authority: self.connector.authority().to_owned(),
                     limit: self.limits.connect,
                 })
-            })?;
+            });
+        let was_sent_twice = broken.is_some();
+        let fresh = match (connected, broken) {
+            (Ok(fresh), _) => fresh,
+            (Err(error), None) => return Err(error),
+            // What was sent on the kept connection may have been done.
+            (Err(_), Some(source)) => {
+                return Err(ClientError::Closed {
+                    authority: self.connector.authority().to_owned(),
+                    source,
+                });
+            }
+        };
         self.send_on(fresh, request)
             .await
+            .map(|answer| Answer {
+                was_sent_twice,
+                ..answer
+            })
             .map_err(|failure| match failure {
                 SendFailure::NoAnswer(error) => self.connector.no_answer(error),
                 SendFailure::Broken(error) => error,

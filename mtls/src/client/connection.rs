@@ -221,6 +221,7 @@ impl Connection {
             status: head.status,
             headers: head.headers,
             body,
+            was_sent_twice: false,
         })
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use hyper::{HeaderMap, StatusCode, body::Bytes};
 use mtls::{
     body::BodyError,
-    client::{ClientError, Limits, Server},
+    client::{Answer, ClientError, Limits, Server},
     server::{self, ClientAuth, Listener, ServerTls},
 };
 use protocol::{
@@ -211,6 +211,44 @@ async fn a_connection_that_breaks_leaves_the_outcome_unknown() {
     assert!(matches!(error, ClientError::Closed { .. }), "{error:?}");
     assert!(error.may_have_been_done());
     gateway.stopped().await;
+}
+
+/// A client with a kept connection on which a request is held, and the listener that holds it.
+async fn held_on_a_kept_connection(
+    pki: &Pki,
+) -> (
+    Running,
+    tokio::task::JoinHandle<Result<Answer, ClientError>>,
+) {
+    let limits = server::Limits {
+        drain: Duration::ZERO,
+        ..server::Limits::default()
+    };
+    let gateway = Running::tls(pki, ClientAuth::None, limits).await;
+    let client = gateway.client(pki, None);
+    let first = ask_peer(&client).await;
+    first.unwrap();
+    let asking = tokio::spawn(async move { client.get("/hold", HeaderMap::new()).await });
+    in_time(gateway.events.held.notified()).await;
+    (gateway, asking)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_the_second_copy_of_a_request_says_that_there_was_a_first() {
+    let pki = Pki::new();
+    let (mut gateway, asking) = held_on_a_kept_connection(&pki).await;
+    let address = gateway.address;
+    gateway.begin_stop();
+    gateway.stopped().await;
+    let tls = ServerTls::new(&pki.identity(Role::Gateway), pki.trust(), ClientAuth::None).unwrap();
+    let listener = Listener::bind_tls(address, tls, server::Limits::default()).await;
+    let second = listener.map(Running::of);
+    // Whether the second copy finds the new listener, or nobody: that the first was sent is known.
+    match in_time(asking).await.unwrap() {
+        Ok(answer) => assert!(answer.was_sent_twice),
+        Err(error) => assert!(error.may_have_been_done(), "{error:?}"),
+    }
+    drop(second);
 }
 
 #[tokio::test(flavor = "multi_thread")]
