@@ -17,7 +17,7 @@ use protocol::{
 use crate::{
     basket::Basket,
     cli::Wanted,
-    display::{self, moment, printable, short},
+    display::{self, printable, short},
     failure::{Exit, Failure},
     gateway,
     instruments::OwnInstrument,
@@ -173,7 +173,7 @@ async fn open_session(
             format!(
                 "session {} until {}, its nonce {}, the same order, {}",
                 short(claims.sid),
-                moment(claims.exp),
+                claims.exp,
                 short(claims.nm),
                 claims.amount
             ),

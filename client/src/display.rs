@@ -1,11 +1,9 @@
-//! How things are written for people: moments, tables, orders, and texts that others chose.
+//! How things are written for people: tables, orders, and texts that others chose.
 
 use protocol::{
     money::{self, Currency},
     order_information::{Item, OrderInformation},
-    time::Timestamp,
 };
-use time::OffsetDateTime;
 
 /// A text that somebody else chose, for a terminal: what would move the cursor, hide or reorder text
 /// becomes a replacement character.
@@ -21,25 +19,6 @@ pub(crate) fn printable(text: &str) -> String {
             other => other,
         })
         .collect()
-}
-
-/// `2026-11-24 16:06:28 UTC`.
-pub(crate) fn moment(time: Timestamp) -> String {
-    let utc = i64::try_from(time.0)
-        .ok()
-        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-    match utc {
-        Some(utc) => format!(
-            "{:04}-{:02}-{:02} {:02}:{:02}:{:02} UTC",
-            utc.year(),
-            u8::from(utc.month()),
-            utc.day(),
-            utc.hour(),
-            utc.minute(),
-            utc.second()
-        ),
-        None => format!("{} s after 1970", time.0),
-    }
 }
 
 /// The beginning of a digest, nonce or identifier: enough to recognise it by.
@@ -135,16 +114,6 @@ mod tests {
         assert_eq!(
             printable("a\u{1b}[2Jb\r\n\u{202e}c"),
             "a\u{fffd}[2Jb\u{fffd}\u{fffd}\u{fffd}c"
-        );
-    }
-
-    #[test]
-    fn a_moment_is_written_in_utc() {
-        assert_eq!(moment(Timestamp(0)), "1970-01-01 00:00:00 UTC");
-        assert_eq!(moment(Timestamp(1_800_000_022)), "2027-01-15 08:00:22 UTC");
-        assert_eq!(
-            moment(Timestamp(u64::MAX)),
-            "18446744073709551615 s after 1970"
         );
     }
 

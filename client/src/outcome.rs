@@ -12,7 +12,7 @@ use protocol::{
 use serde_json::{Value, json};
 
 use crate::{
-    display::{self, moment, printable},
+    display::{self, printable},
     exchange::NoAnswer,
     failure::Exit,
     purchases::Purchase,
@@ -102,10 +102,7 @@ fn decision_explained(receipt: &Receipt, purchase: &Purchase) -> Vec<String> {
         ));
     }
     if let Some(before) = receipt.capture_before {
-        lines.push(format!(
-            "held until {}, unless the shop books it",
-            moment(before)
-        ));
+        lines.push(format!("held until {}, unless the shop books it", before));
     }
     lines
 }
@@ -177,7 +174,7 @@ pub(crate) fn lines(purchase: &Purchase, outcome: &Outcome, file: &Path) -> Vec<
         line("delivery", printable(delivery));
     }
     line("paid with", record.instrument.clone());
-    line("signed", moment(signed.iat));
+    line("signed", signed.iat.to_string());
     line("transaction", purchase.xid().to_string());
     if let Outcome::Decided(receipt) = outcome {
         line(
@@ -185,7 +182,7 @@ pub(crate) fn lines(purchase: &Purchase, outcome: &Outcome, file: &Path) -> Vec<
             format!(
                 "of {}, {}; verified",
                 receipt.signer().name(),
-                moment(receipt.claims().iat)
+                receipt.claims().iat
             ),
         );
         if let Some(authorization) = receipt.claims().authorization {

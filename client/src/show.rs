@@ -4,7 +4,7 @@ use protocol::{identifiers::Xid, money};
 use serde_json::json;
 
 use crate::{
-    display::{Align, moment, printable, table},
+    display::{Align, printable, table},
     failure::{Exit, Failure},
     gateway,
     outcome::{self, Outcome},
@@ -97,7 +97,7 @@ pub(crate) fn all(payer: &Payer, json: bool) -> Result<Exit, Failure> {
         .iter()
         .map(|purchase| {
             [
-                moment(purchase.dual_signature().iat),
+                purchase.dual_signature().iat.to_string(),
                 purchase.dual_signature().amount.to_string(),
                 purchase.outcome(&trust).word().to_owned(),
                 purchase.xid().to_string(),

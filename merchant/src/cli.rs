@@ -2,15 +2,20 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
-use protocol::identifiers::{OrderId, Xid};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use protocol::{
+    identifiers::{Jti, OrderId, Xid},
+    money::{Currency, NotACurrency},
+};
+
+use crate::exit::EXIT_CODES;
 
 /// A Twinseal merchant: sells, has payers sign, asks the gateway. It never sees a card.
 #[derive(Parser)]
 #[command(
     name = "twinseal-merchant",
     version,
-    after_help = "Exit codes:\n  0  done\n  1  could not be done; the last line says what to do\n  2  the command line is wrong\n  3  not found"
+    after_help = EXIT_CODES
 )]
 pub(crate) struct Cli {
     /// The configuration file; merchant.sample.toml explains every member.
@@ -45,9 +50,90 @@ pub(crate) enum Command {
     /// Orders as this merchant recorded them.
     #[command(subcommand)]
     Orders(Orders),
-    /// Purchases as this merchant recorded them.
+    /// List all purchases, newest first.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one purchase: the order in the clear, the payment sealed or gone, the receipt, what was captured,
+    /// reversed and refunded. JSON has the signed messages too.
+    Show {
+        /// The transaction.
+        #[arg(allow_hyphen_values = true)]
+        xid: Xid,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Book the money of an approved purchase, all of it or a part; or undo a capture whose batch is open.
+    Capture(Undoable),
+    /// Release what is held of an approved purchase and not captured, all of it or a part.
+    Reverse(Of),
+    /// Give captured money back, all of it or a part; or undo a refund whose batch is open.
+    Refund(Undoable),
+    /// Batches: what this merchant is settled by.
     #[command(subcommand)]
-    Purchases(Purchases),
+    Batch(Batch),
+}
+
+/// Something that is asked about a purchase.
+#[derive(Args)]
+pub(crate) struct Of {
+    /// The transaction.
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) xid: Xid,
+    /// How much, as people write it: 12.50. All that is open without it.
+    // What is no amount is told so, also when it begins with a hyphen.
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
+    pub(crate) amount: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Something that is asked about a purchase and can be undone.
+#[derive(Args)]
+pub(crate) struct Undoable {
+    /// Undo this one instead; `show` lists them with their jti.
+    #[arg(long, value_name = "JTI", allow_hyphen_values = true)]
+    pub(crate) undo: Option<Jti>,
+    #[command(flatten)]
+    pub(crate) of: Of,
+}
+
+/// What can be done with batches.
+#[derive(Subcommand)]
+pub(crate) enum Batch {
+    /// Close the open batch of a currency: what was booked since the last one can't be undone after it.
+    Close {
+        /// Which currency's.
+        #[arg(long, value_name = "CODE", value_parser = currency)]
+        currency: Currency,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the totals of one batch, as the gateway signed them.
+    Show {
+        /// What the batch is called: the jti of the request that closed it.
+        #[arg(allow_hyphen_values = true)]
+        jti: Jti,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List all batches, newest first.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// A currency by its code; people may write it small.
+fn currency(code: &str) -> Result<Currency, NotACurrency> {
+    code.to_ascii_uppercase().parse()
 }
 
 /// What can be seen of orders.
@@ -71,30 +157,36 @@ pub(crate) enum Orders {
     },
 }
 
-/// What can be seen of purchases.
-#[derive(Subcommand)]
-pub(crate) enum Purchases {
-    /// List all purchases, newest first.
-    List {
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show one purchase: the order in the clear, the payment sealed or gone, the receipt. JSON has the
-    /// signed messages too.
-    Show {
-        /// The transaction.
-        #[arg(allow_hyphen_values = true)]
-        xid: Xid,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_capture_says_what_how_much_and_what_is_undone() {
+        let xid = Xid::from_bytes([0xf8; 16]).to_string();
+        let jti = Jti::from_bytes([0xfb; 16]).to_string();
+        for line in [
+            ["--undo", &jti, &xid, "--amount", "12.50"],
+            ["--amount", "12.50", "--undo", &jti, &xid],
+        ] {
+            let line = ["twinseal-merchant", "capture"].into_iter().chain(line);
+            let cli = Cli::try_parse_from(line).map_err(|error| error.to_string());
+            let Command::Capture(wanted) = cli.unwrap().command else {
+                panic!("another command");
+            };
+            assert_eq!(wanted.undo, Some(Jti::from_bytes([0xfb; 16])));
+            assert_eq!(wanted.of.xid, Xid::from_bytes([0xf8; 16]));
+            assert_eq!(wanted.of.amount.as_deref(), Some("12.50"));
+        }
+        let line = ["twinseal-merchant", "reverse", "--undo", &jti, &xid];
+        assert!(Cli::try_parse_from(line).is_err(), "a reversal is final");
+    }
 
     #[test]
     fn a_transaction_that_begins_with_a_hyphen_is_no_option() {
@@ -105,9 +197,9 @@ mod tests {
             let id = Xid::from_bytes(bytes).to_string();
             assert!(id.starts_with('-'), "{id}");
             for order in [[id.as_str(), "--json"], ["--json", id.as_str()]] {
-                let line = ["twinseal-merchant", "purchases", "show", order[0], order[1]];
+                let line = ["twinseal-merchant", "show", order[0], order[1]];
                 let cli = Cli::try_parse_from(line).map_err(|error| error.to_string());
-                let Command::Purchases(Purchases::Show { xid, json }) = cli.unwrap().command else {
+                let Command::Show { xid, json } = cli.unwrap().command else {
                     panic!("{line:?} is another command");
                 };
                 assert_eq!((xid, json), (Xid::from_bytes(bytes), true));

@@ -14,14 +14,18 @@ use mtls::{
 use protocol::{
     authorization::{AuthorizationBody, AuthorizationResponse},
     encoding,
-    identifiers::{Digest, Xid},
+    identifiers::{Digest, Jti, Xid},
     inquiry::{Certificates, Receipts},
     json,
+    lifecycle::{BatchResponse, LifecycleBody},
     names::{GatewayName, Role},
     pki::Usage,
     problem::{Problem, ProblemDocument, Refusal},
 };
 use rustls_pki_types::CertificateDer;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::operation::Operation;
 
 /// How long a fetched certificate is offered without looking again; a replaced key stays live for
 /// longer than that.
@@ -44,9 +48,9 @@ pub(crate) struct OfferedCertificate {
 
 /// What asking came to.
 pub(crate) enum Asked {
-    /// The gateway answered with a receipt, not verified yet.
-    Receipt(String),
-    /// It refused before deciding, and will not decide otherwise.
+    /// The gateway answered with a receipt or a batch's totals, not verified yet.
+    Answered(String),
+    /// It refused before doing anything, and will not answer otherwise.
     Refused(Problem),
     /// Nobody knows: ask again with the same bytes.
     Unknown(String),
@@ -137,20 +141,56 @@ impl GatewayLink {
 
     /// Sends an authorization request; the same one may be sent any number of times.
     pub(crate) async fn authorize(&self, body: &AuthorizationBody) -> Asked {
+        self.ask(
+            "/v1/authorizations",
+            body,
+            |answer: AuthorizationResponse| answer.receipt,
+        )
+        .await
+    }
+
+    /// Sends a request for an operation; the same one may be sent any number of times.
+    pub(crate) async fn operate(&self, operation: Operation, request: &str) -> Asked {
+        let request = request.to_owned();
+        self.ask(
+            operation.path(),
+            &LifecycleBody { request },
+            |answer: AuthorizationResponse| answer.receipt,
+        )
+        .await
+    }
+
+    /// Sends a request to close a batch; the same one may be sent any number of times.
+    pub(crate) async fn close_batch(&self, request: &str) -> Asked {
+        let request = request.to_owned();
+        self.ask(
+            "/v1/batches",
+            &LifecycleBody { request },
+            |answer: BatchResponse| answer.batch,
+        )
+        .await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        answered: impl FnOnce(T) -> String,
+    ) -> Asked {
         let Ok(bytes) = serde_json::to_vec(body) else {
             return Asked::Unknown("the request can't be written".to_owned());
         };
         let answer = match self
             .client
-            .post_json("/v1/authorizations", Bytes::from(bytes), HeaderMap::new())
+            .post_json(path, Bytes::from(bytes), HeaderMap::new())
             .await
         {
             Ok(answer) => answer,
             Err(error) => return Asked::Unknown(error.to_string()),
         };
         if answer.status == 200 {
-            return match json::read::<AuthorizationResponse>(&answer.body) {
-                Ok(response) => Asked::Receipt(response.receipt),
+            return match json::read(&answer.body) {
+                Ok(response) => Asked::Answered(answered(response)),
                 Err(refusal) => Asked::Unknown(format!("its answer: {refusal}")),
             };
         }
@@ -167,18 +207,33 @@ impl GatewayLink {
     /// # Errors
     /// Says why the gateway did not say.
     pub(crate) async fn receipts(&self, xid: Xid) -> Result<Vec<String>, String> {
+        let found: Option<Receipts> = self.look_up(&format!("/v1/authorizations/{xid}")).await?;
+        Ok(found.map_or_else(Vec::new, |found| found.receipts))
+    }
+
+    /// The gateway's totals of a batch, not verified yet; none when it closed no such batch.
+    ///
+    /// # Errors
+    /// Says why the gateway did not say.
+    pub(crate) async fn closed_batch(&self, jti: Jti) -> Result<Option<String>, String> {
+        let found: Option<BatchResponse> = self.look_up(&format!("/v1/batches/{jti}")).await?;
+        Ok(found.map(|found| found.batch))
+    }
+
+    /// What the gateway has under a path; none when it knows of nothing there.
+    async fn look_up<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, String> {
         let answer = self
             .client
-            .get(&format!("/v1/authorizations/{xid}"), HeaderMap::new())
+            .get(path, HeaderMap::new())
             .await
             .map_err(|error| error.to_string())?;
         if answer.status == 200 {
-            return json::read::<Receipts>(&answer.body)
-                .map(|receipts| receipts.receipts)
+            return json::read(&answer.body)
+                .map(Some)
                 .map_err(|refusal| format!("its answer: {refusal}"));
         }
         match problem_of(&answer) {
-            Some(Problem::UnknownAuthorization) => Ok(Vec::new()),
+            Some(Problem::UnknownAuthorization) => Ok(None),
             Some(problem) => Err(format!("it says {problem}")),
             None => Err(format!("it answered {}", answer.status)),
         }

@@ -2,17 +2,25 @@
 //!
 //! A request goes one straight way: `serve` accepts it, [`http`] decodes it, [`service`] makes the protocol's
 //! checks, [`store`] keeps what must outlive a crash, [`gateway`] is asked, and back.
+//! What is done after a purchase begins with a command ([`ask`]), which works beside a running `serve` on the
+//! same records.
 
+mod ask;
+mod books;
 mod catalogue;
 mod cli;
 mod config;
+mod exit;
 mod gateway;
 mod http;
 mod merchant;
+mod operation;
+mod own;
 mod serve;
 mod service;
 mod show;
 mod store;
+mod turn;
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
@@ -20,32 +28,51 @@ use clap::Parser as _;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
-    cli::{Cli, Command, LogFormat},
+    cli::{Batch, Cli, Command, LogFormat, Of},
     config::Config,
+    exit::Exit,
+    operation::Operation,
+    service::Wish,
 };
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr(cli.log);
-    match run(cli) {
-        Ok(code) => code,
-        Err(error) => {
+    run(cli)
+        .unwrap_or_else(|error| {
             tracing::error!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+            Exit::Failed
+        })
+        .into()
 }
 
-fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
+fn run(cli: Cli) -> Result<Exit, Box<dyn std::error::Error>> {
     let config = Config::read(&cli.config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
         match cli.command {
-            Command::Serve => serve::serve(config).await.map(|()| ExitCode::SUCCESS),
+            Command::Serve => serve::serve(config).await.map(|()| Exit::Done),
             Command::Orders(command) => show::orders(&config, command).await,
-            Command::Purchases(command) => show::purchases(&config, command).await,
+            Command::List { json } => show::purchases(&config, json).await,
+            Command::Show { xid, json } => show::purchase(&config, xid, json).await,
+            Command::Capture(wanted) => ask::capture(&config, wanted).await,
+            Command::Refund(wanted) => ask::refund(&config, wanted).await,
+            Command::Reverse(Of { xid, amount, json }) => {
+                let wish = Wish {
+                    xid,
+                    operation: Operation::Reversal,
+                    target: None,
+                    amount,
+                };
+                ask::operation(&config, wish, json).await
+            }
+            Command::Batch(Batch::Close { currency, json }) => {
+                ask::close_batch(&config, currency, json).await
+            }
+            Command::Batch(Batch::Show { jti, json }) => show::batch(&config, jti, json).await,
+            Command::Batch(Batch::List { json }) => show::batches(&config, json).await,
         }
     })
 }

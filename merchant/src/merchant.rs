@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    error::Error,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -16,9 +17,12 @@ use protocol::{
     time::{Skew, Timestamp},
 };
 
-use crate::{catalogue::Catalogue, gateway::GatewayLink, store::Store};
+use crate::{
+    catalogue::Catalogue, config::Config, gateway::GatewayLink, own::Own, store::Store, turn::Turns,
+};
 
-/// Keys, trust, shop and records of one merchant.
+/// Keys, trust, shop and records of one merchant. `serve` works with one, and so does each command that
+/// asks the gateway.
 pub(crate) struct Merchant {
     pub(crate) name: MerchantName,
     pub(crate) display_name: String,
@@ -34,9 +38,35 @@ pub(crate) struct Merchant {
     pub(crate) skew: Skew,
     /// The purchases that the gateway is being asked about at this moment.
     pub(crate) asking: Asking,
+    /// Whose turn it is to ask for something after a purchase.
+    pub(crate) turns: Turns,
 }
 
 impl Merchant {
+    /// A merchant of its own files and records.
+    pub(crate) fn new(config: &Config, own: Own, store: Store) -> Result<Self, Box<dyn Error>> {
+        Ok(Self {
+            gateway: GatewayLink::new(
+                config.gateway.name.clone(),
+                config.gateway.url.clone(),
+                own.identity,
+                SharedTrust::clone(&own.trust),
+            )?,
+            catalogue: Catalogue::read(&config.path(&config.catalogue))?,
+            store,
+            name: config.name.clone(),
+            display_name: config.display_name.clone(),
+            signing: own.signing,
+            signing_x5t: own.signing_x5t,
+            trust: own.trust,
+            capture: config.capture,
+            session_seconds: config.session_seconds,
+            skew: Skew::default(),
+            asking: Asking::default(),
+            turns: Turns::at(&config.path(&config.store.path)),
+        })
+    }
+
     /// Local time.
     pub(crate) fn now(&self) -> Timestamp {
         mtls::now()

@@ -91,6 +91,26 @@ impl TryFrom<AmountMembers> for Amount {
 /// The largest amount, in minor units.
 pub const AMOUNT_VALUE_MAX: u64 = 1_000_000_000_000;
 
+/// A text that is no amount of the currency, as people write one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotWritten {
+    /// Something else than digits with at most one point between them.
+    #[error("not written like {like}: digits, and a point where there are parts", like = example(*.0))]
+    Form(Currency),
+    /// More digits after the point than the currency has.
+    #[error("{0} has {digits} digits after the point, and no more", digits = .0.exponent())]
+    TooFine(Currency),
+    /// Zero, or more than can be paid.
+    #[error("not above zero and at most {max}", max = written(AMOUNT_VALUE_MAX, *.0))]
+    OutOfBounds(Currency),
+}
+
+/// An amount without its currency's code: `12.50`, `1250`, `1.250`.
+fn example(currency: Currency) -> String {
+    let shown = written(1250, currency);
+    shown.split(' ').next().unwrap_or_default().to_owned()
+}
+
 impl Amount {
     /// Takes minor units.
     ///
@@ -102,6 +122,33 @@ impl Amount {
         } else {
             Err(NotAnAmount)
         }
+    }
+
+    /// Reads what people write, by the currency's own digits: `12.50` or `12.5` euros, `1250` won. Signs,
+    /// commas, spaces, exponents and a currency's code are refused.
+    ///
+    /// # Errors
+    /// Another form, more digits after the point than the currency has, zero, or above 10^12 minor units.
+    pub fn read(text: &str, currency: Currency) -> Result<Self, NotWritten> {
+        let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        let (whole, part) = match text.split_once('.') {
+            Some((whole, part)) if is_digits(part) => (whole, part),
+            Some(_) => return Err(NotWritten::Form(currency)),
+            None => (text, ""),
+        };
+        if !is_digits(whole) {
+            return Err(NotWritten::Form(currency));
+        }
+        let exponent = currency.exponent() as usize;
+        if part.len() > exponent {
+            return Err(NotWritten::TooFine(currency));
+        }
+        // All digits of the minor units: none is ever a fraction.
+        format!("{whole}{part:0<exponent$}")
+            .parse()
+            .ok()
+            .and_then(|value| Self::new(value, currency).ok())
+            .ok_or(NotWritten::OutOfBounds(currency))
     }
 
     /// Minor units.
@@ -157,6 +204,57 @@ mod tests {
         assert_eq!(amount(5, "EUR").to_string(), "0.05 EUR");
         assert_eq!(amount(12500, "KRW").to_string(), "12500 KRW");
         assert_eq!(amount(1250, "KWD").to_string(), "1.250 KWD");
+    }
+
+    #[test]
+    fn what_people_write_is_read_exactly_by_the_currency_s_digits() {
+        let read = |text: &str, code: &str| {
+            Amount::read(text, code.parse().unwrap()).map(|amount| amount.value())
+        };
+        assert_eq!(read("12.50", "EUR"), Ok(1250));
+        assert_eq!(read("12.5", "EUR"), Ok(1250));
+        assert_eq!(read("12", "EUR"), Ok(1200));
+        assert_eq!(read("0.05", "EUR"), Ok(5));
+        assert_eq!(read("1250", "KRW"), Ok(1250));
+        assert_eq!(read("1.25", "KWD"), Ok(1250));
+        // A float would make 1014 or 1016 of some such text.
+        assert_eq!(read("10.15", "EUR"), Ok(1015));
+        assert_eq!(read("10000000000.00", "EUR"), Ok(AMOUNT_VALUE_MAX));
+    }
+
+    #[test]
+    fn what_is_no_amount_is_refused_with_the_reason() {
+        let eur: Currency = "EUR".parse().unwrap();
+        let krw = "KRW".parse().unwrap();
+        for bad in [
+            "",
+            ".",
+            "12.",
+            ".5",
+            "-1",
+            "+1",
+            "1,50",
+            "1 000",
+            "1'000.00",
+            "1e2",
+            "0x1",
+            "12.5.0",
+            "12.50 EUR",
+            "١٢",
+        ] {
+            assert_eq!(Amount::read(bad, eur), Err(NotWritten::Form(eur)), "{bad}");
+        }
+        assert_eq!(Amount::read("12.505", eur), Err(NotWritten::TooFine(eur)));
+        assert_eq!(Amount::read("12.0", krw), Err(NotWritten::TooFine(krw)));
+        for bad in ["0", "0.00", "10000000000.01", "99999999999999999999999"] {
+            assert_eq!(
+                Amount::read(bad, eur),
+                Err(NotWritten::OutOfBounds(eur)),
+                "{bad}"
+            );
+        }
+        let said = NotWritten::Form(eur).to_string();
+        assert!(said.contains("12.50"), "{said}");
     }
 
     #[test]

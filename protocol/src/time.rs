@@ -1,5 +1,7 @@
 //! Message times: whole seconds since 1970 (NumericDate, RFC 7519 section 2), judged with a skew.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::problem::{Problem, Refusal};
@@ -21,6 +23,42 @@ impl Timestamp {
     pub const fn minus(self, seconds: u64) -> Self {
         Self(self.0.saturating_sub(seconds))
     }
+}
+
+/// As people read it, in UTC: `2026-11-24 16:06:28 UTC`.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (days, second) = (self.0 / 86_400, self.0 % 86_400);
+        // Years of four digits only; no clock of ours shows another one.
+        let Some((year, month, day)) = date(days).filter(|(year, ..)| *year <= 9999) else {
+            return write!(f, "{} s after 1970", self.0);
+        };
+        let (hour, minute) = (second / 3600, second / 60 % 60);
+        let second = second % 60;
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC"
+        )
+    }
+}
+
+/// The Gregorian date so many days after 1970-01-01. A year is counted from March, so that the leap day is
+/// its last, in eras of 400 years.
+fn date(days: u64) -> Option<(u64, u64, u64)> {
+    const ERA_DAYS: u64 = 146_097;
+    // From 0000-03-01 on.
+    let days = days.checked_add(719_468)?;
+    let (era, day_of_era) = (days / ERA_DAYS, days % ERA_DAYS);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let (month, later_year) = match month_from_march {
+        0..=9 => (month_from_march + 3, 0),
+        _ => (month_from_march - 9, 1),
+    };
+    Some((era * 400 + year_of_era + later_year, month, day))
 }
 
 /// The longest a signed message may be good for, in seconds.
@@ -90,6 +128,20 @@ mod tests {
             .check_window(Timestamp(iat), Timestamp(exp), NOW)
             .err()
             .map(|refusal| refusal.problem)
+    }
+
+    #[test]
+    fn a_moment_is_written_in_utc() {
+        let shown = |seconds| Timestamp(seconds).to_string();
+        assert_eq!(shown(0), "1970-01-01 00:00:00 UTC");
+        assert_eq!(shown(951_782_399), "2000-02-28 23:59:59 UTC");
+        assert_eq!(shown(951_782_400), "2000-02-29 00:00:00 UTC");
+        assert_eq!(shown(1_709_251_200), "2024-03-01 00:00:00 UTC");
+        assert_eq!(shown(1_800_000_022), "2027-01-15 08:00:22 UTC");
+        assert_eq!(shown(4_107_542_400), "2100-03-01 00:00:00 UTC");
+        assert_eq!(shown(253_402_300_799), "9999-12-31 23:59:59 UTC");
+        assert_eq!(shown(253_402_300_800), "253402300800 s after 1970");
+        assert_eq!(shown(u64::MAX), "18446744073709551615 s after 1970");
     }
 
     #[test]

@@ -91,12 +91,18 @@ impl Place {
 
     /// Runs a command of the merchant that is not `serve`.
     pub fn merchant_cli(&self, arguments: &[&str]) -> Output {
-        succeeded(
-            Command::new(program("twinseal-merchant"))
-                .arg("--config")
-                .arg(self.path("merchant/merchant.toml"))
-                .args(arguments),
-        )
+        succeeded(&mut self.merchant_command(arguments))
+    }
+
+    /// A command of the merchant that is not `serve`, whatever it comes to.
+    pub fn merchant_command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program("twinseal-merchant"));
+        command
+            .arg("--config")
+            .arg(self.path("merchant/merchant.toml"))
+            .args(arguments)
+            .env_remove("RUST_LOG");
+        command
     }
 
     /// Adds an account of the provisioned client with one card, as an operator would.

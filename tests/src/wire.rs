@@ -4,7 +4,10 @@
 use std::{
     io::{Read as _, Write as _},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// A TCP port that leads to another one. A clone is the same wire.
@@ -78,7 +81,7 @@ impl Wire {
         self.state.changed.notify_all();
     }
 
-    /// What is asked gets through, what is answered waits.
+    /// What is asked gets through, what is answered waits; the handshake of a new connection does not.
     pub fn hold_answers(&self) {
         self.state.now.lock().unwrap().holds_answers = true;
     }
@@ -113,8 +116,16 @@ impl State {
         }
         let (near_again, far_again) = (near.try_clone().unwrap(), far.try_clone().unwrap());
         let state = Arc::clone(state);
-        std::thread::spawn(move || pump(near, far, || ()));
-        std::thread::spawn(move || pump(far_again, near_again, || state.wait_while_held()));
+        let handshake = Arc::new(Handshake::default());
+        let asking = Arc::clone(&handshake);
+        std::thread::spawn(move || pump(near, far, |count| asking.client_sent(count)));
+        std::thread::spawn(move || {
+            pump(far_again, near_again, |_| {
+                if handshake.server_sends_an_answer() {
+                    state.wait_while_held();
+                }
+            });
+        });
     }
 
     fn wait_while_held(&self) {
@@ -128,11 +139,33 @@ impl State {
     }
 }
 
+/// How far a connection's TLS handshake is: the server's one flight of it is no answer yet. What it sends
+/// after the client has proved itself and asked is one.
+#[derive(Default)]
+struct Handshake {
+    server_has_spoken: AtomicBool,
+    is_over: AtomicBool,
+}
+
+impl Handshake {
+    fn client_sent(&self, count: usize) {
+        // A lone change_cipher_spec (RFC 8446 appendix D.4) has six bytes and ends nothing.
+        if count > 6 && self.server_has_spoken.load(Ordering::SeqCst) {
+            self.is_over.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn server_sends_an_answer(&self) -> bool {
+        self.server_has_spoken.store(true, Ordering::SeqCst);
+        self.is_over.load(Ordering::SeqCst)
+    }
+}
+
 /// Carries bytes until an end is gone, and then ends both.
-fn pump(mut from: TcpStream, mut to: TcpStream, before_each: impl Fn()) {
+fn pump(mut from: TcpStream, mut to: TcpStream, before_each: impl Fn(usize)) {
     let mut bytes = [0; 16 * 1024];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
-        before_each();
+        before_each(count);
         if to.write_all(&bytes[..count]).is_err() {
             break;
         }

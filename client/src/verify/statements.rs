@@ -17,7 +17,7 @@ use protocol::{
 };
 
 use crate::{
-    display::{moment, printable, short},
+    display::{printable, short},
     purchases::Record,
 };
 
@@ -143,7 +143,7 @@ fn payers_statement(signed: &Signed) -> String {
     format!(
         "{} signed on {}: at most {} to {} through {}, transaction {}",
         signed.signer().name(),
-        moment(claims.iat),
+        claims.iat,
         claims.amount,
         claims.merchant.id,
         claims.gateway.id,
@@ -241,7 +241,7 @@ fn decision(receipt: &Verified<Receipt>) -> String {
         receipt.signer().name(),
         claims.amount,
         claims.merchant,
-        moment(claims.iat),
+        claims.iat,
         claims.code,
         claims.reason,
         claims.xid

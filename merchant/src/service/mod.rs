@@ -1,12 +1,16 @@
 //! The operations, one function each, which read like the protocol's lists of checks.
 
+mod batches;
 mod inquiries;
+mod operate;
 mod orders;
 mod purchases;
 mod sessions;
 mod settle;
 
+pub(crate) use batches::close_batch;
 pub(crate) use inquiries::inquire;
+pub(crate) use operate::{NotAsked, Operated, Outcome, Wish, operate};
 pub(crate) use orders::order;
 pub(crate) use purchases::purchase;
 pub(crate) use sessions::open_session;

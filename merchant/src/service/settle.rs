@@ -1,5 +1,5 @@
 //! Messages 4 and 5: asks the gateway with the stored bytes until there is an outcome, now or after a
-//! restart.
+//! restart. So it does with what is asked after a purchase.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,6 +13,7 @@ use protocol::{
     receipt::{Action, Receipt},
 };
 
+use super::{batches::settle_batches, operate::settle_operations};
 use crate::{
     gateway::Asked,
     merchant::{AskingPermit, Merchant, store_refusal},
@@ -58,6 +59,13 @@ pub(crate) async fn settle_what_is_open(merchant: Arc<Merchant>) {
 
 /// One round; whether nothing is left open that was open before it.
 async fn settle_once(merchant: &Merchant) -> Result<bool, StoreError> {
+    let purchases = settle_purchases(merchant).await?;
+    let operations = settle_operations(merchant).await?;
+    let batches = settle_batches(merchant).await?;
+    Ok(purchases && operations && batches)
+}
+
+async fn settle_purchases(merchant: &Merchant) -> Result<bool, StoreError> {
     let open = merchant.store.pending().await?;
     for &xid in &open {
         if let Some(permit) = merchant.asking.begin(xid) {
@@ -86,7 +94,7 @@ async fn ask(merchant: &Merchant, xid: Xid, attempt: Attempt) -> Result<(), Refu
         payment_information: payment_information.clone(),
     };
     match merchant.gateway.authorize(&body).await {
-        Asked::Receipt(receipt) => {
+        Asked::Answered(receipt) => {
             let verified = verify_receipt(merchant, &purchase, &receipt)?;
             keep(merchant, &purchase, receipt, &verified).await
         }

@@ -1,41 +1,55 @@
-//! `orders` and `purchases`: what this merchant recorded. There is no card in it.
+//! What this merchant recorded of orders, purchases and batches. There is no card in it.
 
+pub(crate) mod batches;
 mod orders;
 mod purchases;
 
-use std::{error::Error, process::ExitCode};
+use std::error::Error;
 
-use protocol::{money, order_information::OrderInformation};
+use protocol::{
+    identifiers::{Jti, Xid},
+    money,
+    order_information::OrderInformation,
+};
 use serde::Serialize;
 
-use crate::{
-    cli::{Orders, Purchases},
-    config::Config,
-    store::Store,
-};
-
-/// The exit code for what is not there.
-const NOT_FOUND: u8 = 3;
+use crate::{cli::Orders, config::Config, exit::Exit, store::Store};
 
 /// Runs one of the commands about orders.
-pub(crate) async fn orders(config: &Config, command: Orders) -> Result<ExitCode, Box<dyn Error>> {
-    let store = Store::open_existing(&config.path(&config.store.path))?;
+pub(crate) async fn orders(config: &Config, command: Orders) -> Result<Exit, Box<dyn Error>> {
+    let store = records(config)?;
     match command {
         Orders::List { json } => orders::list(&store, json).await,
         Orders::Show { order, json } => orders::show(&store, order, json).await,
     }
 }
 
-/// Runs one of the commands about purchases.
-pub(crate) async fn purchases(
+/// Lists the purchases.
+pub(crate) async fn purchases(config: &Config, json: bool) -> Result<Exit, Box<dyn Error>> {
+    purchases::list(&records(config)?, json).await
+}
+
+/// Shows one purchase.
+pub(crate) async fn purchase(
     config: &Config,
-    command: Purchases,
-) -> Result<ExitCode, Box<dyn Error>> {
-    let store = Store::open_existing(&config.path(&config.store.path))?;
-    match command {
-        Purchases::List { json } => purchases::list(&store, json).await,
-        Purchases::Show { xid, json } => purchases::show(&store, xid, json).await,
-    }
+    xid: Xid,
+    json: bool,
+) -> Result<Exit, Box<dyn Error>> {
+    purchases::show(&records(config)?, xid, json).await
+}
+
+/// Lists the batches.
+pub(crate) async fn batches(config: &Config, json: bool) -> Result<Exit, Box<dyn Error>> {
+    batches::list(&records(config)?, json).await
+}
+
+/// Shows one batch.
+pub(crate) async fn batch(config: &Config, jti: Jti, json: bool) -> Result<Exit, Box<dyn Error>> {
+    batches::show(&records(config)?, jti, json).await
+}
+
+fn records(config: &Config) -> Result<Store, Box<dyn Error>> {
+    Ok(Store::open_existing(&config.path(&config.store.path))?)
 }
 
 /// What is ordered, a line for each thing.
@@ -70,11 +84,11 @@ fn printable(text: &str) -> String {
         .collect()
 }
 
-fn field(name: &str, value: impl std::fmt::Display) {
+pub(crate) fn field(name: &str, value: impl std::fmt::Display) {
     print(&format!("  {name:<16}{value}"));
 }
 
-fn print_json<T: Serialize>(value: &T) -> Result<(), serde_json::Error> {
+pub(crate) fn print_json<T: Serialize>(value: &T) -> Result<(), serde_json::Error> {
     print(&serde_json::to_string_pretty(value)?);
     Ok(())
 }

@@ -1,18 +1,21 @@
 //! Orders: what was to be paid, and whether it was.
 
-use std::{error::Error, process::ExitCode};
+use std::error::Error;
 
 use protocol::identifiers::OrderId;
 use serde_json::{Value, json};
 
-use super::{NOT_FOUND, field, print, print_json, print_order_information, purchases};
-use crate::store::{OrderRecord, OrderState, Store};
+use super::{field, print, print_json, print_order_information, purchases};
+use crate::{
+    exit::Exit,
+    store::{OrderRecord, OrderState, Store},
+};
 
-pub(super) async fn list(store: &Store, as_json: bool) -> Result<ExitCode, Box<dyn Error>> {
+pub(super) async fn list(store: &Store, as_json: bool) -> Result<Exit, Box<dyn Error>> {
     let orders = store.orders().await?;
     if as_json {
         print_json(&orders.iter().map(summary).collect::<Vec<_>>())?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Exit::Done);
     }
     print(&row("ORDER", "STATE", "TOTAL", "LINES"));
     for order in &orders {
@@ -23,17 +26,17 @@ pub(super) async fn list(store: &Store, as_json: bool) -> Result<ExitCode, Box<d
             &order.information.items.len().to_string(),
         ));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done)
 }
 
 pub(super) async fn show(
     store: &Store,
     id: OrderId,
     as_json: bool,
-) -> Result<ExitCode, Box<dyn Error>> {
+) -> Result<Exit, Box<dyn Error>> {
     let Some(order) = store.order_record(id).await? else {
         tracing::error!("no order {id} here; `orders list` shows all");
-        return Ok(ExitCode::from(NOT_FOUND));
+        return Ok(Exit::NotFound);
     };
     let purchases = store.purchases_of(id).await?;
     if as_json {
@@ -41,7 +44,7 @@ pub(super) async fn show(
         whole["order_information"] = serde_json::to_value(&order.information)?;
         whole["purchases"] = purchases.iter().map(purchases::summary).collect();
         print_json(&whole)?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Exit::Done);
     }
     field("order", id);
     field("state", state(order.state));
@@ -50,7 +53,7 @@ pub(super) async fn show(
         let state = purchases::state(&purchase.state);
         field("purchase", format!("{} {state}", purchase.xid));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done)
 }
 
 fn row(order: &str, state: &str, total: &str, lines: &str) -> String {

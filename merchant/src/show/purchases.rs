@@ -1,6 +1,6 @@
 //! Purchases: the order in the clear, the payment sealed or gone, the receipt.
 
-use std::{error::Error, process::ExitCode};
+use std::error::Error;
 
 use protocol::{
     identifiers::Xid,
@@ -11,14 +11,18 @@ use protocol::{
 };
 use serde_json::{Value, json};
 
-use super::{NOT_FOUND, field, print, print_json, print_order_information};
-use crate::store::{PurchaseRecord, PurchaseState, SessionRecord, Store};
+use super::{field, print, print_json, print_order_information};
+use crate::{
+    books::Books,
+    exit::Exit,
+    store::{OperationRecord, PurchaseRecord, PurchaseState, RequestState, SessionRecord, Store},
+};
 
-pub(super) async fn list(store: &Store, as_json: bool) -> Result<ExitCode, Box<dyn Error>> {
+pub(super) async fn list(store: &Store, as_json: bool) -> Result<Exit, Box<dyn Error>> {
     let purchases = store.purchases().await?;
     if as_json {
         print_json(&purchases.iter().map(summary).collect::<Vec<_>>())?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Exit::Done);
     }
     print(&row("TRANSACTION", "STATE", "AMOUNT", "ORDER"));
     for purchase in &purchases {
@@ -29,31 +33,38 @@ pub(super) async fn list(store: &Store, as_json: bool) -> Result<ExitCode, Box<d
             &purchase.order.to_string(),
         ));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done)
 }
 
-pub(super) async fn show(
-    store: &Store,
-    xid: Xid,
-    as_json: bool,
-) -> Result<ExitCode, Box<dyn Error>> {
+pub(super) async fn show(store: &Store, xid: Xid, as_json: bool) -> Result<Exit, Box<dyn Error>> {
     let Some(purchase) = store.purchase(xid).await? else {
-        tracing::error!("no purchase {xid} here; `purchases list` shows all");
-        return Ok(ExitCode::from(NOT_FOUND));
+        tracing::error!("no purchase {xid} here; `list` shows all");
+        return Ok(Exit::NotFound);
     };
     let Some(session) = store.session(purchase.sid).await? else {
         return Err("the purchase's session is gone; restore the store from a backup".into());
     };
+    let books = Books::of(&purchase, store.operations(xid).await?)?;
     if as_json {
         let mut whole = summary(&purchase);
         whole["order_information"] = serde_json::to_value(&session.order)?;
         whole["receipt"] = serde_json::to_value(receipt(&purchase)?)?;
         whole["evidence"] = evidence(&purchase, &session);
+        if let Some(books) = &books {
+            whole["totals"] = json!(books.totals());
+            whole["capture_before"] = json!(books.authorization.capture_before);
+            whole["captured_with"] = json!(books.captured_with);
+            whole["operations"] = books.operations.iter().map(operation).collect();
+        }
         print_json(&whole)?;
     } else {
         print_for_people(&purchase, &session)?;
+        if let Some(books) = &books {
+            print_books(books);
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    store.tell_operations(xid).await?;
+    Ok(Exit::Done)
 }
 
 fn row(xid: &str, state: &str, amount: &str, order: &str) -> String {
@@ -113,13 +124,66 @@ fn print_for_people(purchase: &PurchaseRecord, session: &SessionRecord) -> Resul
             receipt.code, receipt.reason, receipt.gateway
         ),
     );
-    if let Some(authorization) = receipt.authorization {
-        let written = |value| money::written(value, receipt.amount.currency());
-        field("authorization", authorization);
-        field("authorized", written(receipt.totals.authorized));
-        field("captured", written(receipt.totals.captured));
-    }
     Ok(())
+}
+
+/// What the purchase has come to, and what was asked for since it was approved.
+fn print_books(books: &Books) {
+    let receipt = &books.authorization;
+    let written = |value| money::written(value, receipt.amount.currency());
+    let totals = books.totals();
+    if let Some(authorization) = receipt.authorization {
+        field("authorization", authorization);
+    }
+    field("authorized", written(totals.authorized));
+    field("captured", written(totals.captured));
+    field("reversed", written(totals.reversed));
+    field("refunded", written(totals.refunded));
+    if let Some(before) = receipt.capture_before {
+        field("capture before", before);
+    }
+    if let Some(jti) = books.captured_with {
+        let amount = receipt.amount;
+        field(
+            "capture",
+            format!("{jti} {amount}, done with the authorization"),
+        );
+    }
+    for operation in &books.operations {
+        let undone = operation
+            .target
+            .map_or_else(String::new, |target| format!(" of {target}"));
+        let (jti, amount) = (operation.jti, operation.amount);
+        let state = match operation.state {
+            RequestState::Pending => "without outcome yet".to_owned(),
+            RequestState::Answered(_) => "done".to_owned(),
+            RequestState::Failed(problem) => format!("refused: {problem}"),
+        };
+        field(
+            operation.operation.action().as_str(),
+            format!("{jti} {amount}{undone}, {state}"),
+        );
+    }
+}
+
+/// What was asked for after the approval, with the signed messages.
+fn operation(operation: &OperationRecord) -> Value {
+    let mut object = json!({
+        "jti": operation.jti,
+        "action": operation.operation.action(),
+        "target": operation.target,
+        "amount": operation.amount,
+        "amount_written": operation.amount.to_string(),
+        "made_at": operation.made_at,
+        "state": operation.state.word(),
+        "request": operation.request,
+    });
+    match &operation.state {
+        RequestState::Pending => {}
+        RequestState::Answered(receipt) => object["receipt"] = json!(receipt),
+        RequestState::Failed(problem) => object["problem"] = json!(problem.name()),
+    }
+    object
 }
 
 /// The receipt's claims. It was verified before it was kept.

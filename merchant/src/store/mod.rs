@@ -1,7 +1,10 @@
-//! The merchant's records: orders, sessions, purchases. What must be unique is held by the database.
+//! The merchant's records: orders, sessions, purchases, and what came after them. What must be unique is held by the database.
 
 mod database;
+mod requests;
 mod rows;
+
+pub(crate) use requests::{BatchRecord, Kept, OperationRecord, RequestState};
 
 use std::{
     path::Path,
@@ -144,7 +147,7 @@ impl Store {
         database::open_or_make(path).map(Self::of)
     }
 
-    /// Opens the database that `serve` made, to look at it.
+    /// Opens the database that `serve` made.
     ///
     /// # Errors
     /// Those of [`Store::open`], and when there is none.

@@ -27,6 +27,13 @@ pub(super) fn seconds(time: Timestamp) -> i64 {
     i64::try_from(time.0).unwrap_or(i64::MAX)
 }
 
+pub(super) fn time(row: &Row<'_>, column: &'static str) -> Result<Timestamp, StoreError> {
+    let seconds = row.get::<_, i64>(column)?.try_into();
+    seconds
+        .map(Timestamp)
+        .map_err(|_| StoreError::Strange("a time"))
+}
+
 pub(super) fn state_of(decision: Decision) -> &'static str {
     match decision {
         Decision::Approved => "approved",
@@ -147,6 +154,15 @@ fn purchase(row: &Row<'_>) -> Result<PurchaseRecord, StoreError> {
     })
 }
 
+/// Why something failed.
+pub(super) fn problem(row: &Row<'_>) -> Result<Problem, StoreError> {
+    let name: String = row.get("problem")?;
+    Problem::ALL
+        .into_iter()
+        .find(|problem| problem.name() == name)
+        .ok_or(StoreError::Strange("a problem's name"))
+}
+
 fn state(row: &Row<'_>) -> Result<PurchaseState, StoreError> {
     let decided = |decision| -> Result<PurchaseState, StoreError> {
         Ok(PurchaseState::Decided(
@@ -161,14 +177,7 @@ fn state(row: &Row<'_>) -> Result<PurchaseState, StoreError> {
         "pending" => Ok(PurchaseState::Pending),
         "approved" => decided(Decision::Approved),
         "declined" => decided(Decision::Declined),
-        "failed" => {
-            let name: String = row.get("problem")?;
-            Problem::ALL
-                .into_iter()
-                .find(|problem| problem.name() == name)
-                .map(PurchaseState::Failed)
-                .ok_or(StoreError::Strange("a problem's name"))
-        }
+        "failed" => problem(row).map(PurchaseState::Failed),
         _ => Err(StoreError::Strange("a purchase's state")),
     }
 }
@@ -217,7 +226,7 @@ pub(super) fn orders(
 fn order_record(row: &Row<'_>) -> Result<OrderRecord, StoreError> {
     Ok(OrderRecord {
         information: from_json(&row.get::<_, String>("information")?)?,
-        placed_at: Timestamp(row.get::<_, i64>("placed_at")?.try_into().unwrap_or(0)),
+        placed_at: time(row, "placed_at")?,
         state: match row.get::<_, Option<String>>("state")?.as_deref() {
             None => OrderState::Open,
             Some("pending") => OrderState::Pending,

@@ -51,3 +51,54 @@ CREATE UNIQUE INDEX one_purchase_per_order ON purchase (shop_order)
     WHERE state IN ('pending', 'approved');
 
 CREATE INDEX pending_purchase ON purchase (created_at) WHERE state = 'pending';
+
+-- What was asked of the gateway after an approval: captures, reversals, refunds, and undoing them.
+CREATE TABLE operation (
+    number INTEGER PRIMARY KEY,
+    jti BLOB NOT NULL UNIQUE CHECK (length(jti) = 16),
+    xid BLOB NOT NULL REFERENCES purchase (xid),
+    action TEXT NOT NULL CHECK (action IN
+        ('capture', 'capture-reversal', 'reversal', 'refund', 'refund-reversal')),
+    -- The jti of the booking that is undone.
+    target BLOB CHECK (length(target) = 16),
+    amount TEXT NOT NULL,
+    -- The exact bytes that are sent, and sent again.
+    request TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'answered', 'failed')),
+    -- Why it failed: a problem's name.
+    problem TEXT,
+    -- The gateway's receipt.
+    answer TEXT,
+    made_at INTEGER NOT NULL,
+    -- Whether all that was open was asked for, without an amount.
+    is_all INTEGER NOT NULL CHECK (is_all IN (0, 1)),
+    -- Whether the operator was told what became of it: until then the same command asks for nothing new.
+    is_told INTEGER NOT NULL DEFAULT 0 CHECK (is_told IN (0, 1)),
+    CHECK ((state = 'answered') = (answer IS NOT NULL)),
+    CHECK ((state = 'failed') = (problem IS NOT NULL)),
+    CHECK (is_told = 0 OR state <> 'pending'),
+    CHECK ((action IN ('capture-reversal', 'refund-reversal')) = (target IS NOT NULL))
+) STRICT;
+
+-- Nothing is asked of a purchase while something that was asked is open.
+CREATE UNIQUE INDEX one_pending_operation ON operation (xid) WHERE state = 'pending';
+
+CREATE INDEX operation_of_purchase ON operation (xid, number);
+
+-- Batches that this merchant closed, or asked the gateway to close.
+CREATE TABLE batch (
+    number INTEGER PRIMARY KEY,
+    jti BLOB NOT NULL UNIQUE CHECK (length(jti) = 16),
+    currency TEXT NOT NULL,
+    -- The exact bytes that are sent, and sent again.
+    request TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'answered', 'failed')),
+    problem TEXT,
+    -- The gateway's signed totals.
+    answer TEXT,
+    made_at INTEGER NOT NULL,
+    CHECK ((state = 'answered') = (answer IS NOT NULL)),
+    CHECK ((state = 'failed') = (problem IS NOT NULL))
+) STRICT;
+
+CREATE UNIQUE INDEX one_pending_batch ON batch (currency) WHERE state = 'pending';

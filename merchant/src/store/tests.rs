@@ -1,5 +1,7 @@
 //! The store on real files: what is consumed once, together, and what is deleted.
 
+mod requests;
+
 use protocol::{
     json::Version,
     order_information::{Item, Quantity},

@@ -38,13 +38,8 @@ fn a_purchase_is_approved_and_everybody_has_the_same_record_of_it() {
     .unwrap();
     assert_eq!(gateway["code"], "00");
     assert_eq!(gateway["amount"], object["amount"]);
-    let merchant: Value = serde_json::from_slice(
-        &scene
-            .place
-            .merchant_cli(&["purchases", "show", xid, "--json"])
-            .stdout,
-    )
-    .unwrap();
+    let merchant: Value =
+        serde_json::from_slice(&scene.place.merchant_cli(&["show", xid, "--json"]).stdout).unwrap();
     let kept: Value = serde_json::from_str(
         &fs::read_to_string(scene.place.path(&format!("client/purchases/{xid}.json"))).unwrap(),
     )

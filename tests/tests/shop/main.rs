@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod after_purchase;
 mod buying;
 mod fake_shop;
 mod forged;
 mod lies;
 mod outages;
 mod own_root;
+mod pending;
 mod problems;
 mod repeated;
 mod scene;

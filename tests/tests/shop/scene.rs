@@ -67,6 +67,18 @@ impl Scene {
         answer
     }
 
+    /// The payer's terminal buys a book, 12.50 EUR, and the transaction is approved.
+    pub(crate) fn bought(&self) -> String {
+        let bought = self.buy(&[]);
+        assert_eq!(bought.exit, 0, "{}", bought.said);
+        bought.object["xid"].as_str().unwrap().to_owned()
+    }
+
+    /// A command of the merchant.
+    pub(crate) fn desk(&self, arguments: &[&str]) -> Shown {
+        desk(&self.place, arguments)
+    }
+
     /// The payer's terminal buys at the merchant.
     pub(crate) fn buy(&self, arguments: &[&str]) -> Shown {
         buy_at(&self.place, &self.merchant.url("payers"), arguments)
@@ -97,12 +109,29 @@ pub(crate) fn terminal(place: &Place, arguments: &[&str]) -> Shown {
     shown(&place.client(&all))
 }
 
+/// A command of the merchant with `--json`.
+pub(crate) fn desk(place: &Place, arguments: &[&str]) -> Shown {
+    let mut all = arguments.to_vec();
+    all.push("--json");
+    shown(&place.merchant_command(&all).output().unwrap())
+}
+
+/// What the gateway has of a payment.
+pub(crate) fn payment(place: &Place, xid: &str) -> Value {
+    let shown = place.gateway_cli(&["payments", "show", xid, "--json"]);
+    serde_json::from_slice(&shown.stdout).unwrap()
+}
+
 fn shown(output: &Output) -> Shown {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     Shown {
         exit: output.status.code().unwrap(),
-        object: serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {:?}\n{said}", output.stdout)),
+        object: if output.stdout.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&output.stdout)
+                .unwrap_or_else(|error| panic!("{error}: {:?}\n{said}", output.stdout))
+        },
         said,
     }
 }

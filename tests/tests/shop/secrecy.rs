@@ -46,10 +46,7 @@ async fn the_shop_never_has_the_card_and_the_gateway_never_the_cart() {
         ] {
             shown.extend(output.stdout);
         }
-        let merchants = scene
-            .place
-            .merchant_cli(&["purchases", "show", &xid, "--json"])
-            .stdout;
+        let merchants = scene.place.merchant_cli(&["show", &xid, "--json"]).stdout;
         assert!(!is_in(&merchants, CANARY_PAN));
         assert!(!is_in(bought.object.to_string().as_bytes(), CANARY_PAN));
         assert!(!is_in(bought.said.as_bytes(), CANARY_PAN));

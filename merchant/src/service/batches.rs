@@ -1,0 +1,157 @@
+//! Batches: has the gateway close one, and keeps the totals that it signed.
+
+use protocol::{
+    identifiers::{Digest, Jti},
+    json::Version,
+    jws::{Received, Verified},
+    lifecycle::{BatchRequest, ClosedBatch},
+    money::Currency,
+    problem::{Problem, Refusal},
+};
+
+use super::{
+    operate::{NotAsked, Outcome},
+    settle::Attempt,
+};
+use crate::{
+    gateway::Asked,
+    merchant::Merchant,
+    store::{BatchRecord, Kept, RequestState, StoreError},
+};
+
+/// Closes the open batch of a currency. Where closing it was asked before and has no outcome, the same bytes
+/// are sent again.
+pub(crate) async fn close_batch(
+    merchant: &Merchant,
+    currency: Currency,
+) -> Result<(BatchRecord, Outcome<ClosedBatch>), NotAsked> {
+    let _turn = merchant.turns.wait().await?;
+    let pending = merchant.store.pending_batches().await?;
+    if let Some(pending) = pending.into_iter().find(|batch| batch.currency == currency) {
+        let outcome = send(merchant, &pending, Attempt::Further).await?;
+        return Ok((pending, outcome));
+    }
+    let new = sign(merchant, currency)?;
+    match merchant.store.add_batch(new.clone()).await? {
+        Kept::Done => {}
+        Kept::OtherPending => return Err(NotAsked::Raced("another request was kept meanwhile")),
+    }
+    let outcome = send(merchant, &new, Attempt::First).await?;
+    Ok((new, outcome))
+}
+
+/// Finishes what has no outcome, unless somebody is asking; whether nothing is left open that was open
+/// before it.
+pub(super) async fn settle_batches(merchant: &Merchant) -> Result<bool, StoreError> {
+    if merchant.store.pending_batches().await?.is_empty() {
+        return Ok(true);
+    }
+    let _turn = match merchant.turns.try_take() {
+        Ok(Some(turn)) => turn,
+        Ok(None) => return Ok(true),
+        Err(error) => {
+            tracing::warn!(%error, "batches without outcome wait");
+            return Ok(false);
+        }
+    };
+    let mut is_settled = true;
+    for pending in merchant.store.pending_batches().await? {
+        let why = match send(merchant, &pending, Attempt::Further).await {
+            Ok(Outcome::Unknown(why)) => why,
+            Ok(_) => continue,
+            Err(error) => error.to_string(),
+        };
+        is_settled = false;
+        tracing::warn!(batch = %pending.jti, detail = %why, "no outcome yet");
+    }
+    Ok(is_settled)
+}
+
+fn sign(merchant: &Merchant, currency: Currency) -> Result<BatchRecord, NotAsked> {
+    let (jti, now) = (Jti::random()?, merchant.now());
+    let request = BatchRequest {
+        version: Version,
+        jti,
+        iat: now,
+        merchant: merchant.name.clone(),
+        gateway: merchant.gateway.name().clone(),
+        currency,
+    };
+    Ok(BatchRecord {
+        jti,
+        currency,
+        request: merchant
+            .signing
+            .sign(&request)
+            .map_err(NotAsked::NotSigned)?,
+        state: RequestState::Pending,
+        made_at: now,
+    })
+}
+
+/// Sends the bytes that are kept, and keeps what became of them.
+async fn send(
+    merchant: &Merchant,
+    asked: &BatchRecord,
+    attempt: Attempt,
+) -> Result<Outcome<ClosedBatch>, NotAsked> {
+    let answer = match merchant.gateway.close_batch(&asked.request).await {
+        Asked::Answered(answer) => answer,
+        Asked::Unknown(why) => return Ok(Outcome::Unknown(why)),
+        Asked::Refused(problem) => {
+            // As for operations: an earlier attempt may have closed it.
+            let closed_before = match attempt {
+                Attempt::First => None,
+                Attempt::Further => match merchant.gateway.closed_batch(asked.jti).await {
+                    Ok(closed) => closed,
+                    Err(why) => return Ok(Outcome::Unknown(why)),
+                },
+            };
+            match closed_before {
+                Some(answer) => answer,
+                None => {
+                    let failed = RequestState::Failed(problem);
+                    merchant.store.end_batch(asked.jti, failed).await?;
+                    tracing::warn!(batch = %asked.jti, problem = problem.name(), "batch refused");
+                    return Ok(Outcome::Refused(problem));
+                }
+            }
+        }
+    };
+    match verify_closed(merchant, asked, &answer) {
+        Ok(closed) => {
+            let answered = RequestState::Answered(answer);
+            merchant.store.end_batch(asked.jti, answered).await?;
+            tracing::info!(batch = %asked.jti, currency = %asked.currency, "batch closed");
+            Ok(Outcome::Done(Box::new(closed.claims().clone())))
+        }
+        Err(refusal) => Ok(Outcome::Unknown(format!(
+            "the gateway's totals do not hold ({refusal}); tell its operators"
+        ))),
+    }
+}
+
+/// Whether totals are the configured gateway's, and about this batch of ours. That they add up is looked at
+/// when they are read.
+fn verify_closed(
+    merchant: &Merchant,
+    asked: &BatchRecord,
+    answer: &str,
+) -> Result<Verified<ClosedBatch>, Refusal> {
+    let closed =
+        Received::<ClosedBatch>::read(answer)?.verify(&merchant.trust(), merchant.now())?;
+    let claims = closed.claims();
+    let is_about_it = claims.batch == asked.jti
+        && &claims.gateway == merchant.gateway.name()
+        && claims.merchant == merchant.name
+        && claims.currency == asked.currency
+        && claims.reqh == Digest::of(asked.request.as_bytes());
+    if is_about_it {
+        Ok(closed)
+    } else {
+        Err(Refusal::new(
+            Problem::OutcomeUnknown,
+            "the totals are of another batch",
+        ))
+    }
+}
