@@ -50,10 +50,30 @@ pub(crate) struct OfferedCertificate {
 pub(crate) enum Asked {
     /// The gateway answered with a receipt or a batch's totals, not verified yet.
     Answered(String),
-    /// It refused before doing anything, and will not answer otherwise.
-    Refused(Problem),
+    /// It refused this copy of the request before doing anything, and will not answer otherwise.
+    Refused(Refused),
     /// Nobody knows: ask again with the same bytes.
-    Unknown(String),
+    Unknown(Unknown),
+}
+
+/// A refusal of one copy of a request. It says nothing of another copy that may still be under way.
+pub(crate) struct Refused {
+    pub(crate) problem: Problem,
+    /// Whether another copy was sent just before, on a connection that broke.
+    pub(crate) was_sent_twice: bool,
+}
+
+/// Why there is no outcome.
+pub(crate) struct Unknown {
+    /// What the gateway named, if it answered.
+    pub(crate) problem: Option<Problem>,
+    pub(crate) why: String,
+}
+
+impl From<String> for Unknown {
+    fn from(why: String) -> Self {
+        Self { problem: None, why }
+    }
 }
 
 impl GatewayLink {
@@ -178,7 +198,7 @@ impl GatewayLink {
         answered: impl FnOnce(T) -> String,
     ) -> Asked {
         let Ok(bytes) = serde_json::to_vec(body) else {
-            return Asked::Unknown("the request can't be written".to_owned());
+            return Asked::Unknown("the request can't be written".to_owned().into());
         };
         let answer = match self
             .client
@@ -186,18 +206,24 @@ impl GatewayLink {
             .await
         {
             Ok(answer) => answer,
-            Err(error) => return Asked::Unknown(error.to_string()),
+            Err(error) => return Asked::Unknown(error.to_string().into()),
         };
         if answer.status == 200 {
             return match json::read(&answer.body) {
                 Ok(response) => Asked::Answered(answered(response)),
-                Err(refusal) => Asked::Unknown(format!("its answer: {refusal}")),
+                Err(refusal) => Asked::Unknown(format!("its answer: {refusal}").into()),
             };
         }
         match problem_of(&answer) {
-            Some(problem) if is_final(problem) => Asked::Refused(problem),
-            Some(problem) => Asked::Unknown(format!("it says {problem}")),
-            None => Asked::Unknown(format!("it answered {}", answer.status)),
+            Some(problem) if is_final(problem) => Asked::Refused(Refused {
+                problem,
+                was_sent_twice: answer.was_sent_twice,
+            }),
+            Some(problem) => Asked::Unknown(Unknown {
+                problem: Some(problem),
+                why: format!("it says {problem}"),
+            }),
+            None => Asked::Unknown(format!("it answered {}", answer.status).into()),
         }
     }
 

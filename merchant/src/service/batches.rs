@@ -4,14 +4,14 @@ use protocol::{
     identifiers::{Digest, Jti},
     json::Version,
     jws::{Received, Verified},
-    lifecycle::{BatchRequest, ClosedBatch},
+    lifecycle::{BatchRequest, ClosedBatch, FIRST_PROCESSING_SECONDS_MAX},
     money::Currency,
     problem::{Problem, Refusal},
 };
 
 use super::{
     operate::{NotAsked, Outcome},
-    settle::Attempt,
+    settle::{Attempt, OtherCopies},
 };
 use crate::{
     gateway::Asked,
@@ -97,19 +97,28 @@ async fn send(
 ) -> Result<Outcome<ClosedBatch>, NotAsked> {
     let answer = match merchant.gateway.close_batch(&asked.request).await {
         Asked::Answered(answer) => answer,
-        Asked::Unknown(why) => return Ok(Outcome::Unknown(why)),
-        Asked::Refused(problem) => {
-            // As for operations: an earlier attempt may have closed it.
-            let closed_before = match attempt {
-                Attempt::First => None,
-                Attempt::Further => match merchant.gateway.closed_batch(asked.jti).await {
-                    Ok(closed) => closed,
-                    Err(why) => return Ok(Outcome::Unknown(why)),
-                },
+        Asked::Unknown(unknown) => return Ok(Outcome::Unknown(unknown.why)),
+        Asked::Refused(refused) => {
+            let last = asked.made_at.plus(FIRST_PROCESSING_SECONDS_MAX);
+            let others = attempt.other_copies(&refused, last, merchant.skew, merchant.now());
+            let found = match others {
+                OtherCopies::None => Ok(None),
+                OtherCopies::Over | OtherCopies::UnderWay => {
+                    merchant.gateway.closed_batch(asked.jti).await
+                }
             };
-            match closed_before {
-                Some(answer) => answer,
-                None => {
+            match found {
+                Err(why) => return Ok(Outcome::Unknown(why)),
+                Ok(Some(answer)) => answer,
+                Ok(None) if others == OtherCopies::UnderWay => {
+                    let why = format!(
+                        "the gateway says {}, and an earlier copy of the request may be under way",
+                        refused.problem
+                    );
+                    return Ok(Outcome::Unknown(why));
+                }
+                Ok(None) => {
+                    let problem = refused.problem;
                     let failed = RequestState::Failed(problem);
                     merchant.store.end_batch(asked.jti, failed).await?;
                     tracing::warn!(batch = %asked.jti, problem = problem.name(), "batch refused");

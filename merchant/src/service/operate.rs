@@ -4,12 +4,13 @@
 use protocol::{
     identifiers::{Digest, Jti, NoRandomness, Xid},
     jws::{Received, Verified},
+    lifecycle::FIRST_PROCESSING_SECONDS_MAX,
     money::{Amount, NotWritten},
     problem::{Problem, Refusal},
     receipt::{Receipt, Totals},
 };
 
-use super::settle::Attempt;
+use super::settle::{Attempt, OtherCopies};
 use crate::{
     books::{self, Books},
     gateway::Asked,
@@ -279,20 +280,26 @@ async fn send(
         .await
     {
         Asked::Answered(receipt) => receipt,
-        Asked::Unknown(why) => return Ok(Outcome::Unknown(why)),
-        Asked::Refused(problem) => {
-            // A refusal of a further attempt does not say that an earlier one did nothing: our certificate
-            // may have expired since, which the gateway looks at first.
-            let done_before = match attempt {
-                Attempt::First => None,
-                Attempt::Further => match done_before(merchant, asked).await {
-                    Ok(done) => done,
-                    Err(why) => return Ok(Outcome::Unknown(why)),
-                },
+        Asked::Unknown(unknown) => return Ok(Outcome::Unknown(unknown.why)),
+        Asked::Refused(refused) => {
+            let last = asked.made_at.plus(FIRST_PROCESSING_SECONDS_MAX);
+            let others = attempt.other_copies(&refused, last, merchant.skew, merchant.now());
+            let found = match others {
+                OtherCopies::None => Ok(None),
+                OtherCopies::Over | OtherCopies::UnderWay => done_before(merchant, asked).await,
             };
-            match done_before {
-                Some(receipt) => receipt,
-                None => {
+            match found {
+                Err(why) => return Ok(Outcome::Unknown(why)),
+                Ok(Some(receipt)) => receipt,
+                Ok(None) if others == OtherCopies::UnderWay => {
+                    let why = format!(
+                        "the gateway says {}, and an earlier copy of the request may be under way",
+                        refused.problem
+                    );
+                    return Ok(Outcome::Unknown(why));
+                }
+                Ok(None) => {
+                    let problem = refused.problem;
                     let failed = RequestState::Failed(problem);
                     merchant.store.end_operation(asked.jti, failed).await?;
                     tracing::warn!(xid = %asked.xid, jti = %asked.jti, problem = problem.name(),

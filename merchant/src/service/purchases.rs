@@ -7,7 +7,7 @@ use protocol::{
     identifiers::{Digest, Jti, Sid, Xid},
     json::Version,
     names::ClientName,
-    problem::{Problem, Refusal},
+    problem::{Problem, Refusal, Retry},
     purchase::{OpenSession, PurchaseResponse, ReceivedPurchase, VerifiedPurchase},
     time::Timestamp,
 };
@@ -46,6 +46,13 @@ pub(crate) async fn purchase(
     merchant
         .skew
         .check_window(session.session.iat, session.session.exp, now)?;
+    if session.merchant_x5t != merchant.signing_x5t {
+        // The gateway takes the request only from the key that opened the session.
+        return Err(Refusal::new(
+            Problem::SessionUnknown,
+            "opened with a signing key that was replaced since",
+        ));
+    }
 
     // The payer signed this order in this session, for this merchant and a gateway that can open it.
     let open = OpenSession {
@@ -86,8 +93,12 @@ pub(crate) async fn purchase(
         let merchant = Arc::clone(merchant);
         async move { settle(&merchant, permit, Attempt::First).await }.in_current_span()
     });
-    let _ = tokio::time::timeout(PATIENCE, asking).await;
-    outcome(merchant, xid).await
+    // A gateway that says why it does not decide now is relayed by that name; of silence nobody knows.
+    let told = match tokio::time::timeout(PATIENCE, asking).await {
+        Ok(Ok(Err(refusal))) if refusal.problem.retry() == Retry::SameRequest => refusal.problem,
+        _ => Problem::OutcomeUnknown,
+    };
+    outcome(merchant, xid, told).await
 }
 
 /// The answer to a purchase request whose session was used: the same request gets the first answer,
@@ -115,14 +126,18 @@ async fn earlier_answer(
 }
 
 /// What became of a purchase that the gateway was asked about.
-async fn outcome(merchant: &Merchant, xid: Xid) -> Result<PurchaseResponse, Refusal> {
+async fn outcome(
+    merchant: &Merchant,
+    xid: Xid,
+    while_pending: Problem,
+) -> Result<PurchaseResponse, Refusal> {
     let purchase = merchant
         .store
         .purchase(xid)
         .await
         .map_err(store_refusal)?
         .ok_or_else(|| Refusal::new(Problem::Internal, "the purchase is gone"))?;
-    answer(&purchase.state, Problem::OutcomeUnknown)
+    answer(&purchase.state, while_pending)
 }
 
 fn answer(state: &PurchaseState, while_pending: Problem) -> Result<PurchaseResponse, Refusal> {

@@ -5,24 +5,26 @@ use std::{sync::Arc, time::Duration};
 
 use protocol::{
     authorization::AuthorizationBody,
+    dual_signature::DualSignature,
     identifiers::{Digest, Xid},
     json::Version,
     jws::{Received, Verified},
     problem::{Problem, Refusal},
     purchase::{PurchaseAnswer, PurchaseResponse},
     receipt::{Action, Receipt},
+    time::{Skew, Timestamp},
 };
 
 use super::{batches::settle_batches, operate::settle_operations};
 use crate::{
-    gateway::Asked,
+    gateway::{Asked, Refused},
     merchant::{AskingPermit, Merchant, store_refusal},
     store::{PurchaseRecord, PurchaseState, StoreError},
 };
 
 /// Between two rounds of asking about what is open: it doubles while the gateway gives no outcome.
 const ROUND_MIN: Duration = Duration::from_secs(1);
-const ROUND_MAX: Duration = Duration::from_secs(60);
+const ROUND_MAX: Duration = Duration::from_secs(10);
 
 /// Whether the gateway may know of a purchase already.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,12 +35,47 @@ pub(crate) enum Attempt {
     Further,
 }
 
-/// Asks once, and keeps the outcome if there is one.
-pub(crate) async fn settle(merchant: &Merchant, permit: AskingPermit, attempt: Attempt) {
-    let xid = permit.xid();
-    if let Err(refusal) = ask(merchant, xid, attempt).await {
-        tracing::warn!(%xid, problem = refusal.problem.name(), detail = %refusal.detail, "no outcome yet");
+/// The copies of a request beside the one that the gateway refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OtherCopies {
+    /// There are none, so nothing was done.
+    None,
+    /// Whatever was done of them can be found by now.
+    Over,
+    /// One may still be under way in the gateway, where nothing is found of it yet.
+    UnderWay,
+}
+
+impl Attempt {
+    /// What a refusal leaves open. `last` is the moment from which on the gateway refuses every copy as too
+    /// late, but for the skew; a further skew is left for what it began in time.
+    pub(super) fn other_copies(
+        self,
+        refused: &Refused,
+        last: Timestamp,
+        skew: Skew,
+        now: Timestamp,
+    ) -> OtherCopies {
+        if self == Attempt::First && !refused.was_sent_twice {
+            OtherCopies::None
+        } else if now >= last.plus(2 * skew.0) {
+            OtherCopies::Over
+        } else {
+            OtherCopies::UnderWay
+        }
     }
+}
+
+/// Asks once, and keeps the outcome if there is one; otherwise says what the gateway named, if anything.
+pub(crate) async fn settle(
+    merchant: &Merchant,
+    permit: AskingPermit,
+    attempt: Attempt,
+) -> Result<(), Refusal> {
+    let xid = permit.xid();
+    ask(merchant, xid, attempt).await.inspect_err(|refusal| {
+        tracing::warn!(%xid, problem = refusal.problem.name(), detail = %refusal.detail, "no outcome yet");
+    })
 }
 
 /// Asks about everything that is open, round after round, for as long as the merchant runs.
@@ -69,7 +106,8 @@ async fn settle_purchases(merchant: &Merchant) -> Result<bool, StoreError> {
     let open = merchant.store.pending().await?;
     for &xid in &open {
         if let Some(permit) = merchant.asking.begin(xid) {
-            settle(merchant, permit, Attempt::Further).await;
+            // It was logged, and is asked about again in the next round.
+            let _ = settle(merchant, permit, Attempt::Further).await;
         }
     }
     if open.is_empty() {
@@ -98,12 +136,21 @@ async fn ask(merchant: &Merchant, xid: Xid, attempt: Attempt) -> Result<(), Refu
             let verified = verify_receipt(merchant, &purchase, &receipt)?;
             keep(merchant, &purchase, receipt, &verified).await
         }
-        Asked::Refused(problem) => {
+        Asked::Refused(refused) => {
+            let (problem, last) = (refused.problem, signed_until(&purchase)?);
             tracing::warn!(%xid, problem = problem.name(), "the gateway refused");
-            if attempt == Attempt::Further
+            // Judged before it is looked for a decision: one that came in time is then there to be found.
+            let others = attempt.other_copies(&refused, last, merchant.skew, merchant.now());
+            if others != OtherCopies::None
                 && let Some((receipt, verified)) = decided_before(merchant, &purchase).await?
             {
                 return keep(merchant, &purchase, receipt, &verified).await;
+            }
+            if others == OtherCopies::UnderWay {
+                return Err(Refusal::new(
+                    Problem::OutcomeUnknown,
+                    "another copy of the request may be under way",
+                ));
             }
             merchant
                 .store
@@ -111,13 +158,21 @@ async fn ask(merchant: &Merchant, xid: Xid, attempt: Attempt) -> Result<(), Refu
                 .await
                 .map_err(store_refusal)
         }
-        Asked::Unknown(why) => Err(Refusal::new(Problem::OutcomeUnknown, why)),
+        Asked::Unknown(unknown) => Err(Refusal::new(
+            unknown.problem.unwrap_or(Problem::OutcomeUnknown),
+            unknown.why,
+        )),
     }
 }
 
-/// What the gateway decided on an earlier attempt whose answer was lost. A refusal of a further one
-/// does not say that there was no decision: our certificate may have expired since, which the gateway
-/// looks at before it looks for an earlier answer.
+/// From when on the gateway takes no copy of a request with this dual signature, but for the skew.
+fn signed_until(purchase: &PurchaseRecord) -> Result<Timestamp, Refusal> {
+    let signed = Received::<DualSignature>::read(&purchase.dual_signature)?;
+    Ok(signed.unverified().exp)
+}
+
+/// What the gateway decided on another copy of the request, whose answer was lost: our certificate may have
+/// expired since, which the gateway looks at before it looks for an earlier answer.
 ///
 /// # Errors
 /// `outcome-unknown`, when the gateway does not say, or decided something else about this transaction.
@@ -192,4 +247,43 @@ async fn keep(
         .decide(purchase.xid, decision, response)
         .await
         .map_err(store_refusal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAST: Timestamp = Timestamp(1_800_000_000);
+
+    fn other_copies(attempt: Attempt, was_sent_twice: bool, now: u64) -> OtherCopies {
+        let refused = Refused {
+            problem: Problem::Expired,
+            was_sent_twice,
+        };
+        attempt.other_copies(&refused, LAST, Skew(60), Timestamp(now))
+    }
+
+    #[test]
+    fn only_the_refusal_of_the_only_copy_says_at_once_that_nothing_was_done() {
+        let early = LAST.0 - 100;
+        assert_eq!(
+            other_copies(Attempt::First, false, early),
+            OtherCopies::None
+        );
+        assert_eq!(
+            other_copies(Attempt::First, true, early),
+            OtherCopies::UnderWay
+        );
+        assert_eq!(
+            other_copies(Attempt::Further, false, early),
+            OtherCopies::UnderWay
+        );
+    }
+
+    #[test]
+    fn a_copy_that_came_in_time_is_over_two_skews_after_the_last_moment() {
+        let further = |now| other_copies(Attempt::Further, false, now);
+        assert_eq!(further(LAST.0 + 119), OtherCopies::UnderWay);
+        assert_eq!(further(LAST.0 + 120), OtherCopies::Over);
+    }
 }

@@ -1,6 +1,6 @@
 //! The SQLite file: whose it is, its version, and how it is opened.
 
-use std::{path::Path, time::Duration};
+use std::{fs::OpenOptions, io, os::unix::fs::OpenOptionsExt as _, path::Path, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
@@ -17,7 +17,22 @@ const LIBRARY_MIN: i32 = 3_051_003;
 
 /// Opens the file, and makes it if it is not there.
 pub(super) fn open_or_make(path: &Path) -> Result<Connection, StoreError> {
+    make_private(path).map_err(|error| {
+        let advice = format!("can't be written: {error}; check the owner of file and directory");
+        unusable(path, &advice)
+    })?;
     open(path, OpenFlags::default())
+}
+
+/// Makes the file, if it is not there, for its owner alone; SQLite gives its log the same mode.
+fn make_private(path: &Path) -> io::Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
 }
 
 /// Opens the file, which must be there.

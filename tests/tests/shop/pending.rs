@@ -183,20 +183,20 @@ fn a_request_that_comes_too_late_was_never_done_and_a_new_one_is() {
     let desk = |arguments: &[&str]| crate::scene::desk(&scene.place, arguments);
     scene.wire.cut();
     unknown(&desk(&["capture", &xid]));
-    // What the clock would do in six minutes: the same request, made then.
+    // What the clock would do in seven minutes: the same request, made then, and no copy of it under way.
     let asked = Received::<LifecycleRequest<Capture>>::read(&requests(&scene.place)[0]).unwrap();
     let late = LifecycleRequest::<Capture> {
         version: Version,
-        iat: asked.unverified().iat.minus(361),
+        iat: asked.unverified().iat.minus(421),
         operation: PhantomData,
         ..asked.unverified().clone()
     };
-    let jti: Jti = late.jti;
+    let (jti, made_at): (Jti, u64) = (late.jti, late.iat.0);
     let late = scene.parties.merchant_key.sign(&late).unwrap();
     let store = Connection::open(scene.place.path("merchant/merchant.db")).unwrap();
     let changed = store.execute(
-        "UPDATE operation SET request = ?1 WHERE jti = ?2",
-        (late, jti.as_bytes()),
+        "UPDATE operation SET request = ?1, made_at = ?3 WHERE jti = ?2",
+        (late, jti.as_bytes(), i64::try_from(made_at).unwrap()),
     );
     assert_eq!(changed.unwrap(), 1);
 
