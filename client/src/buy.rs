@@ -1,7 +1,5 @@
 //! `buy`: the purchase as the payer makes it.
 
-use std::io::{self, IsTerminal as _, Write as _};
-
 use protocol::{
     identifiers::{ClientNonce, Digest},
     json::Version,
@@ -26,7 +24,8 @@ use crate::{
     payer::Payer,
     purchases::Purchase,
     shop::Shop,
-    show,
+    show, terminal,
+    told::Told,
 };
 
 const MESSAGE_2: &str = "the shop's answer to the temporary authentication request";
@@ -35,7 +34,7 @@ const MESSAGE_2: &str = "the shop's answer to the temporary authentication reque
 /// outcome.
 pub(crate) async fn run(payer: &Payer, wanted: &Wanted, json: bool) -> Result<Exit, Failure> {
     if !wanted.yes {
-        check_terminal()?;
+        terminal::check()?;
     }
     let key = payer.signing_key(mtls::now())?;
     let instruments = payer.instruments()?;
@@ -51,14 +50,6 @@ pub(crate) async fn run(payer: &Payer, wanted: &Wanted, json: bool) -> Result<Ex
     let mut purchase = sign_and_keep(payer, &key, &shop, instrument, &session, order)?;
     let outcome = settle(payer, &key, &shop, &mut purchase).await;
     Ok(show::present(payer, &purchase, &outcome, json))
-}
-
-fn check_terminal() -> Result<(), Failure> {
-    if io::stdin().is_terminal() {
-        Ok(())
-    } else {
-        Err(Failure::NobodyToAsk)
-    }
 }
 
 /// Somebody who runs the same command again after an unconfirmed outcome would pay twice: the shop
@@ -82,7 +73,7 @@ fn refuse_open_purchase_of_same_things(
     Ok(())
 }
 
-/// An order is paid again only after a receipt that says that it was declined.
+/// An order is paid again only after a receipt that says that it was declined or withdrawn.
 fn refuse_paying_again(payer: &Payer, order: &OrderInformation) -> Result<(), Failure> {
     for earlier in payer.purchases.all()? {
         let earlier = earlier?;
@@ -91,7 +82,7 @@ fn refuse_paying_again(payer: &Payer, order: &OrderInformation) -> Result<(), Fa
         }
         let xid = earlier.xid();
         match earlier.outcome(&payer.trust.load()).exit() {
-            Exit::Declined => {}
+            Exit::NotPaid => {}
             Exit::Done => {
                 let order = order.order;
                 return Err(Failure::AlreadyPaid { order, xid });
@@ -207,27 +198,17 @@ async fn confirm(
         say(&format!("       {question}: yes, as --yes says"));
         return Ok(());
     }
-    check_terminal().map_err(|nobody| {
+    terminal::check().map_err(|nobody| {
         if wanted.yes {
             Failure::TotalAboveCatalogue
         } else {
             nobody
         }
     })?;
-    // Reading blocks, and the connection to the shop is to stay alive meanwhile.
-    let answer = tokio::task::spawn_blocking(move || {
-        let mut stderr = io::stderr();
-        write!(stderr, "{question}? [y/N] ")?;
-        stderr.flush()?;
-        let mut answer = String::new();
-        io::stdin().read_line(&mut answer).map(|_| answer)
-    })
-    .await;
-    match answer {
-        Ok(Ok(answer)) if ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()) => {
-            Ok(())
-        }
-        _ => Err(Failure::NotConfirmed),
+    if terminal::says_yes(question).await {
+        Ok(())
+    } else {
+        Err(Failure::NotConfirmed)
     }
 }
 
@@ -281,28 +262,27 @@ fn sign_and_keep(
 
 /// Messages 3 to 6, and where they give no certainty, the gateway itself.
 async fn settle(payer: &Payer, key: &SoftwareKey, shop: &Shop, purchase: &mut Purchase) -> Outcome {
-    let receipt = match send(payer, shop, purchase).await {
-        Ok(receipt) => receipt,
+    let told = match send(payer, shop, purchase).await {
+        Ok(receipt) => {
+            let mut told = Told::default();
+            told.add(receipt);
+            told
+        }
         Err(from_shop) => {
             say(&format!("       {from_shop}"));
             say("       asking the gateway itself");
             match gateway::ask(payer, key, purchase).await {
-                Ok(receipt) => {
-                    purchase.set_decided(&receipt, None);
-                    receipt
+                Ok(told) => {
+                    purchase.note(&told, &payer.trust.load());
+                    told
                 }
                 Err(from_gateway) => return Outcome::Unconfirmed(vec![from_shop, from_gateway]),
             }
         }
     };
-    if let Err(error) = payer.purchases.keep(purchase) {
-        // It is decided all the same, and the gateway can be asked for the receipt again.
-        say(&format!(
-            "the receipt was not kept ({error}); get it later: twinseal-client show {} --refresh",
-            purchase.xid()
-        ));
-    }
-    Outcome::Decided(Box::new(receipt))
+    payer.keep_told(purchase);
+    told.outcome()
+        .unwrap_or_else(|| Outcome::Unconfirmed(vec![Silence::NotDecided]))
 }
 
 async fn send(
@@ -364,6 +344,13 @@ mod tests {
 
     /// A payer that has the vectors' purchase on disk, with or without a receipt.
     fn payer(receipt: Option<String>) -> (tempfile::TempDir, Payer) {
+        payer_with(receipt, None)
+    }
+
+    fn payer_with(
+        receipt: Option<String>,
+        withdrawn: Option<String>,
+    ) -> (tempfile::TempDir, Payer) {
         let directory = tempfile::tempdir().unwrap();
         let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/client.sample.toml");
         let payer = Payer {
@@ -374,6 +361,7 @@ mod tests {
         let purchase = Purchase::of(Record {
             receipt,
             purchase_response: None,
+            withdrawn,
             ..vectors::record()
         });
         payer.purchases.keep(&purchase.unwrap()).unwrap();
@@ -381,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_is_paid_again_only_after_it_was_declined() {
+    fn an_order_is_paid_again_only_after_it_was_declined_or_withdrawn() {
         let order = vectors::purchase().order;
         let refused = |receipt: Option<String>| {
             let (_directory, payer) = payer(receipt);
@@ -397,6 +385,21 @@ mod tests {
             Some(Failure::AlreadyPaid { .. })
         ));
         assert!(refused(Some(vectors::declined())).is_none());
+        // The shop's attempt after the cancellation was declined, or there was none.
+        for receipt in [None, Some(vectors::declined())] {
+            let (_directory, payer) = payer_with(receipt, Some(vectors::withdrawn()));
+            assert!(refuse_paying_again(&payer, &order).is_ok());
+        }
+        // A cancellation receipt where the decision's should be says nothing of a payment.
+        let in_its_place = refused(Some(vectors::withdrawn()));
+        assert!(in_its_place.is_none());
+        // An approval holds money, whatever lies beside it.
+        let approval = vectors::purchase().message_5.jws;
+        let (_directory, payer) = payer_with(Some(approval), Some(vectors::withdrawn()));
+        assert!(matches!(
+            refuse_paying_again(&payer, &order),
+            Err(Failure::AlreadyPaid { .. })
+        ));
     }
 
     #[test]

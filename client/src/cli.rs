@@ -10,12 +10,13 @@ use protocol::{
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done; of a purchase: approved
+  0  done; of a purchase: approved; of cancel: withdrawn
   1  could not be done; the last line says what to do
   2  the command line is wrong
-  3  declined: the gateway's receipt says so, and nothing is held
+  3  declined or withdrawn: the gateway's receipt says so, and nothing is held
   4  unconfirmed: signed, and no receipt that holds; it may have been paid, so don't pay it again
-  5  stopped: a check did not hold, the other side refused, or you said no; no purchase was signed";
+  5  stopped: a check did not hold, the other side refused, or you said no; no purchase was signed
+  6  of cancel: too late, it was approved; now only the shop can release the money or give it back";
 
 const SHOP: &str =
     "The shop, https://host[:port]. Only one that is certified for this host gets a signature";
@@ -57,16 +58,26 @@ pub(crate) enum Command {
         /// The transaction.
         #[arg(allow_hyphen_values = true)]
         xid: Xid,
-        /// Ask the gateway what it decided.
+        /// Ask the gateway what it decided, and what the shop had done since.
         #[arg(long)]
         refresh: bool,
+    },
+    /// Withdraw a purchase that was signed and is unconfirmed, at the gateway itself: it is never authorized
+    /// after that, and the order can be paid again. Or learn that it was decided before.
+    Cancel {
+        /// The transaction.
+        #[arg(allow_hyphen_values = true)]
+        xid: Xid,
+        /// Withdraw without asking.
+        #[arg(long)]
+        yes: bool,
     },
     /// List the purchases of this terminal.
     List,
     /// Verify, without asking anybody, what a receipt or a stored purchase proves. Certificates are judged
     /// at the time of the signature; one revoked since fails too.
     ///
-    /// Exit codes: 0 everything follows, 4 no receipt in it, 5 something does not follow.
+    /// Exit codes: 0 everything follows, 4 no decision in it, 5 something does not follow.
     Verify {
         /// A gateway's receipt (JWS), or a purchase file of this terminal.
         #[arg(value_name = "FILE")]

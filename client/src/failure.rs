@@ -26,9 +26,10 @@ pub(crate) enum Exit {
     Done = 0,
     Failed = 1,
     Usage = 2,
-    Declined = 3,
+    NotPaid = 3,
     Unconfirmed = 4,
     Stopped = 5,
+    TooLate = 6,
 }
 
 impl From<Exit> for ExitCode {
@@ -90,7 +91,7 @@ pub(crate) enum Failure {
     #[error("{0}; try again")]
     NoRandomness(#[from] NoRandomness),
     #[error(
-        "there is no terminal to ask at; look at the order with a terminal, or sign unseen with --yes"
+        "there is no terminal to ask at; run it at a terminal, or say yes beforehand with --yes"
     )]
     NobodyToAsk,
     #[error(
@@ -100,18 +101,23 @@ pub(crate) enum Failure {
     TotalAboveCatalogue,
     #[error("not confirmed; no purchase was signed, and nothing is to be paid")]
     NotConfirmed,
+    #[error("not confirmed; nothing was withdrawn, and the purchase is as it was")]
+    NotWithdrawn,
+    #[error("the cancellation can't be signed ({0}); try again")]
+    CancellationNotSigned(Refusal),
     #[error(
         "order {order} was paid already, transaction {xid}; see it with: twinseal-client show {xid}"
     )]
     AlreadyPaid { order: OrderId, xid: Xid },
     #[error(
         "transaction {xid} for the same order is unconfirmed: it may have been paid; ask what became of it: \
-         twinseal-client show {xid} --refresh"
+         twinseal-client show {xid} --refresh; or withdraw it: twinseal-client cancel {xid}"
     )]
     StillOpen { xid: Xid },
     #[error(
         "transaction {xid} for the same things at this shop is unconfirmed: it may have been paid; ask what \
-         became of it: twinseal-client show {xid} --refresh; or buy them a second time with --again"
+         became of it: twinseal-client show {xid} --refresh; or withdraw it: twinseal-client cancel {xid}; or buy \
+         them a second time with --again"
     )]
     SameThingsOpen { xid: Xid },
     #[error("{} can't be read: {source}; check the path", path.display())]
@@ -135,6 +141,7 @@ impl Failure {
             | Failure::Basket(_)
             | Failure::TotalAboveCatalogue
             | Failure::NotConfirmed
+            | Failure::NotWithdrawn
             | Failure::AlreadyPaid { .. }
             | Failure::StillOpen { .. }
             | Failure::SameThingsOpen { .. }
@@ -167,6 +174,7 @@ impl Failure {
             Failure::Check { refusal, .. }
             | Failure::OwnCertificate(refusal)
             | Failure::Signing(refusal)
+            | Failure::CancellationNotSigned(refusal)
             | Failure::NoAnswer(NoAnswer::Transport(ClientError::ServerRefused {
                 refusal, ..
             })) => Some(refusal.problem.name()),

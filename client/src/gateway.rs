@@ -1,15 +1,17 @@
-//! The gateway as a payer asks it: what it decided, with a proof of who asks (`Twinseal-Proof`).
+//! The gateway as a payer asks it: what it decided, with a proof of who asks (`Twinseal-Proof`), and to
+//! withdraw what was signed.
 
-use hyper::{HeaderMap, header::HeaderName, http::HeaderValue};
+use hyper::{HeaderMap, body::Bytes, header::HeaderName, http::HeaderValue};
 use mtls::client::{HttpClient, Limits, Server};
 use protocol::{
+    authorization::AuthorizationResponse,
     identifiers::Jti,
     inquiry::{self, Inquiry, Receipts},
     json::Version,
     jws::Verified,
     names::Role,
     problem::{Problem, Refusal},
-    receipt::Receipt,
+    receipt::{Action, Receipt},
     signing::SoftwareKey,
 };
 
@@ -18,32 +20,21 @@ use crate::{
     outcome::Silence,
     payer::Payer,
     purchases::Purchase,
+    told::Told,
 };
 
 const WHO: &str = "the gateway";
 
 /// Asks the gateway itself about a purchase, on the listener that no merchant stands before, and holds
-/// its receipt against everything that was signed.
+/// each of its receipts against everything that was signed.
 pub(crate) async fn ask(
     payer: &Payer,
     key: &SoftwareKey,
     purchase: &Purchase,
-) -> Result<Verified<Receipt>, Silence> {
-    let configured = &payer.config.gateway;
-    let signed = purchase.dual_signature();
-    if signed.gateway.id != configured.name {
-        return Err(Silence::OtherGateway(signed.gateway.id.clone()));
-    }
+) -> Result<Told, Silence> {
+    let http = client(payer, purchase)?;
     let proof = proof(key, purchase)?;
-    let server = Server {
-        url: configured.payer_url.clone(),
-        role: Role::Gateway,
-        name: Some(configured.name.party().clone()),
-        trust: payer.trust.clone(),
-        identity: None,
-    };
-    let http = HttpClient::new(server, Limits::default()).map_err(Silence::Address)?;
-    let path = format!("/v1/receipts/{}", signed.xid);
+    let path = format!("/v1/receipts/{}", purchase.xid());
     let answered = exchange::patiently(async || {
         let answer = http.get(&path, proof.clone()).await?;
         exchange::read::<Receipts>(WHO, &answer)
@@ -57,13 +48,62 @@ pub(crate) async fn ask(
         }
         other => other?.receipts,
     };
-    // The oldest is the decision; each has to hold.
-    let mut accepted = receipts
-        .iter()
-        .map(|receipt| purchase.accept_receipt(receipt, &payer.trust.load(), mtls::now()))
-        .collect::<Result<Vec<_>, _>>()?
-        .into_iter();
-    accepted.next().ok_or(Silence::NotDecided)
+    let mut told = Told::default();
+    for receipt in &receipts {
+        told.add(purchase.accept_told(receipt, &payer.trust.load(), mtls::now())?);
+    }
+    if told.decision.is_none() && told.withdrawn.is_none() {
+        return Err(Silence::NotDecided);
+    }
+    Ok(told)
+}
+
+/// Sends the cancellation that is kept with a purchase, and gives the receipt of it, or of the decision that
+/// came first.
+pub(crate) async fn cancel(
+    payer: &Payer,
+    purchase: &Purchase,
+) -> Result<Verified<Receipt>, Silence> {
+    let http = client(payer, purchase)?;
+    let body = purchase.record().cancellation.clone().unwrap_or_default();
+    let response = exchange::patiently(async || {
+        let answer = http
+            .post_json(
+                "/v1/cancellations",
+                Bytes::from(body.clone()),
+                HeaderMap::new(),
+            )
+            .await?;
+        exchange::read::<AuthorizationResponse>(WHO, &answer)
+    })
+    .await?;
+    let (trust, now) = (payer.trust.load(), mtls::now());
+    let receipt = purchase.accept_told(&response.receipt, &trust, now)?;
+    match receipt.claims().action {
+        Action::Cancellation | Action::Authorization => Ok(receipt),
+        action => Err(Refusal::new(
+            Problem::ChallengeMismatch,
+            format!("the receipt is about a {action}"),
+        )
+        .into()),
+    }
+}
+
+/// The payers' listener of the gateway that a purchase went through.
+fn client(payer: &Payer, purchase: &Purchase) -> Result<HttpClient, Silence> {
+    let configured = &payer.config.gateway;
+    let signed = purchase.dual_signature();
+    if signed.gateway.id != configured.name {
+        return Err(Silence::OtherGateway(signed.gateway.id.clone()));
+    }
+    let server = Server {
+        url: configured.payer_url.clone(),
+        role: Role::Gateway,
+        name: Some(configured.name.party().clone()),
+        trust: payer.trust.clone(),
+        identity: None,
+    };
+    HttpClient::new(server, Limits::default()).map_err(Silence::Address)
 }
 
 /// Good for this gateway, this transaction, and a minute.

@@ -2,10 +2,12 @@
 //!
 //! A purchase goes one way: [`buy`] agrees with the [`shop`] on an order, checks who the shop is, signs,
 //! has the signed purchase kept by [`purchases`] before a byte of it is sent, and comes to an
-//! [`outcome`]; where the shop leaves it open, [`gateway`] asks. [`verify`] needs nobody.
+//! [`outcome`]; where the shop leaves it open, [`gateway`] asks, or [`cancel`] withdraws it. [`verify`] needs
+//! nobody.
 
 mod basket;
 mod buy;
+mod cancel;
 mod cli;
 mod config;
 mod display;
@@ -20,6 +22,8 @@ mod private;
 mod purchases;
 mod shop;
 mod show;
+mod terminal;
+mod told;
 mod verify;
 
 #[cfg(test)]
@@ -67,6 +71,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     runtime.block_on(async {
         match cli.command {
             Command::Buy(wanted) => buy::run(&payer, &wanted, cli.json).await,
+            Command::Cancel { xid, yes } => cancel::run(&payer, xid, yes, cli.json).await,
             Command::Catalogue { shop } => show::catalogue(&payer, &shop, cli.json).await,
             Command::Show { xid, refresh } => show::one(&payer, xid, refresh, cli.json).await,
             Command::List => show::all(&payer, cli.json),

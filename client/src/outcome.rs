@@ -5,6 +5,7 @@ use std::path::Path;
 use mtls::client::ClientConfigError;
 use protocol::{
     jws::Verified,
+    money,
     names::GatewayName,
     problem::Refusal,
     receipt::{Code, Decision, Receipt},
@@ -16,12 +17,15 @@ use crate::{
     exchange::NoAnswer,
     failure::Exit,
     purchases::Purchase,
+    told::{self, Decided},
 };
 
 /// What a signed purchase came to.
 pub(crate) enum Outcome {
     /// The gateway's receipt says it, and was held against everything that was signed.
-    Decided(Box<Verified<Receipt>>),
+    Decided(Box<Decided>),
+    /// The gateway's receipt says that the payer withdrew it: it will never be authorized.
+    Withdrawn(Box<Verified<Receipt>>),
     /// No receipt holds: it may have been paid or not. With what those said who were asked.
     Unconfirmed(Vec<Silence>),
 }
@@ -56,10 +60,11 @@ impl Outcome {
     /// The word for it.
     pub(crate) fn word(&self) -> &'static str {
         match self {
-            Outcome::Decided(receipt) => match receipt.claims().decision {
+            Outcome::Decided(decided) => match decided.receipt.claims().decision {
                 Decision::Approved => "approved",
                 Decision::Declined => "declined",
             },
+            Outcome::Withdrawn(_) => "withdrawn",
             Outcome::Unconfirmed(_) => "unconfirmed",
         }
     }
@@ -67,10 +72,11 @@ impl Outcome {
     /// The exit code for it.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Outcome::Decided(receipt) => match receipt.claims().decision {
+            Outcome::Decided(decided) => match decided.receipt.claims().decision {
                 Decision::Approved => Exit::Done,
-                Decision::Declined => Exit::Declined,
+                Decision::Declined => Exit::NotPaid,
             },
+            Outcome::Withdrawn(_) => Exit::NotPaid,
             Outcome::Unconfirmed(_) => Exit::Unconfirmed,
         }
     }
@@ -78,12 +84,17 @@ impl Outcome {
     /// What it means for the person, in a sentence or two.
     fn explained(&self, purchase: &Purchase) -> Vec<String> {
         match self {
-            Outcome::Decided(receipt) => decision_explained(receipt.claims(), purchase),
+            Outcome::Decided(decided) => decision_explained(decided, purchase),
+            Outcome::Withdrawn(_) => vec![
+                "you withdrew it: it will never be authorized, and the order can be paid again"
+                    .to_owned(),
+            ],
             Outcome::Unconfirmed(silences) => {
                 let mut lines: Vec<_> = silences.iter().map(ToString::to_string).collect();
                 lines.push(format!(
-                    "it may have been paid: don't pay it again; ask with: twinseal-client show {} --refresh",
-                    purchase.xid()
+                    "it may have been paid: don't pay it again; ask with: twinseal-client show {xid} --refresh; \
+                     or withdraw it with: twinseal-client cancel {xid}",
+                    xid = purchase.xid()
                 ));
                 lines
             }
@@ -91,7 +102,8 @@ impl Outcome {
     }
 }
 
-fn decision_explained(receipt: &Receipt, purchase: &Purchase) -> Vec<String> {
+fn decision_explained(decided: &Decided, purchase: &Purchase) -> Vec<String> {
+    let receipt = decided.receipt.claims();
     let signed = purchase.dual_signature().amount;
     let code = Code::from_digits(&receipt.code).unwrap_or(Code::DoNotHonor);
     let mut lines = vec![in_words(code).to_owned()];
@@ -101,8 +113,16 @@ fn decision_explained(receipt: &Receipt, purchase: &Purchase) -> Vec<String> {
             receipt.amount
         ));
     }
-    if let Some(before) = receipt.capture_before {
+    let totals = decided.totals();
+    if let Some(before) = receipt.capture_before
+        && totals.captured.saturating_add(totals.reversed) < totals.authorized
+    {
         lines.push(format!("held until {}, unless the shop books it", before));
+    }
+    for doubt in &decided.doubts {
+        lines.push(format!(
+            "a receipt that is kept here does not hold ({doubt}) and is left out; see: twinseal-client verify"
+        ));
     }
     lines
 }
@@ -142,8 +162,8 @@ pub(crate) fn lines(purchase: &Purchase, outcome: &Outcome, file: &Path) -> Vec<
     line(
         "outcome",
         match outcome {
-            Outcome::Decided(receipt) => {
-                let receipt = receipt.claims();
+            Outcome::Decided(decided) => {
+                let receipt = decided.receipt.claims();
                 format!(
                     "{}: {} ({} {})",
                     outcome.word().to_uppercase(),
@@ -152,7 +172,9 @@ pub(crate) fn lines(purchase: &Purchase, outcome: &Outcome, file: &Path) -> Vec<
                     receipt.reason
                 )
             }
-            Outcome::Unconfirmed(_) => format!("UNCONFIRMED: {}", signed.amount),
+            Outcome::Withdrawn(_) | Outcome::Unconfirmed(_) => {
+                format!("{}: {}", outcome.word().to_uppercase(), signed.amount)
+            }
         },
     );
     for explanation in outcome.explained(purchase) {
@@ -176,7 +198,12 @@ pub(crate) fn lines(purchase: &Purchase, outcome: &Outcome, file: &Path) -> Vec<
     line("paid with", record.instrument.clone());
     line("signed", signed.iat.to_string());
     line("transaction", purchase.xid().to_string());
-    if let Outcome::Decided(receipt) = outcome {
+    let receipt = match outcome {
+        Outcome::Decided(decided) => Some(&decided.receipt),
+        Outcome::Withdrawn(receipt) => Some(&**receipt),
+        Outcome::Unconfirmed(_) => None,
+    };
+    if let Some(receipt) = receipt {
         line(
             "receipt",
             format!(
@@ -189,8 +216,39 @@ pub(crate) fn lines(purchase: &Purchase, outcome: &Outcome, file: &Path) -> Vec<
             line("authorization", authorization.to_string());
         }
     }
+    if let Outcome::Decided(decided) = outcome {
+        for (index, after) in decided.after.iter().enumerate() {
+            line(
+                if index == 0 { "since" } else { "" },
+                format!("{}, receipt verified", done_since(after.claims())),
+            );
+        }
+        let written = |value| money::written(value, signed.amount.currency());
+        let totals = decided.totals();
+        if totals.authorized > 0 {
+            line(
+                "in all",
+                format!(
+                    "booked {}, released {}, given back {}",
+                    written(totals.captured),
+                    written(totals.reversed),
+                    written(totals.refunded)
+                ),
+            );
+        }
+    }
     line("file", file.display().to_string());
     lines
+}
+
+/// What the shop had done after the decision.
+fn done_since(receipt: &Receipt) -> String {
+    format!(
+        "the shop {} {} on {}",
+        told::did(receipt.action),
+        receipt.amount,
+        receipt.iat
+    )
 }
 
 /// A purchase and its outcome, for scripts.
@@ -212,16 +270,20 @@ pub(crate) fn object(purchase: &Purchase, outcome: &Outcome, file: &Path) -> Val
         "file": file,
     });
     match outcome {
-        Outcome::Decided(receipt) => {
-            let receipt = receipt.claims();
+        Outcome::Decided(decided) => {
+            let receipt = decided.receipt.claims();
             object["code"] = json!(receipt.code);
             object["reason"] = json!(receipt.reason);
             object["amount"] = json!(receipt.amount);
             object["amount_written"] = json!(receipt.amount.to_string());
-            object["totals"] = json!(receipt.totals);
+            object["totals"] = json!(decided.totals());
+            object["after"] = decided.after.iter().map(after_object).collect();
             object["decided_at"] = json!(receipt.iat);
             object["authorization"] = json!(receipt.authorization);
             object["capture_before"] = json!(receipt.capture_before);
+        }
+        Outcome::Withdrawn(receipt) => {
+            object["withdrawn_at"] = json!(receipt.claims().iat);
         }
         Outcome::Unconfirmed(silences) => {
             let problems: Vec<_> = silences.iter().filter_map(Silence::problem).collect();
@@ -229,6 +291,18 @@ pub(crate) fn object(purchase: &Purchase, outcome: &Outcome, file: &Path) -> Val
         }
     }
     object
+}
+
+/// What the shop had done after the decision, for scripts.
+fn after_object(receipt: &Verified<Receipt>) -> Value {
+    let claims = receipt.claims();
+    json!({
+        "action": claims.action,
+        "amount": claims.amount,
+        "amount_written": claims.amount.to_string(),
+        "at": claims.iat,
+        "totals": claims.totals,
+    })
 }
 
 #[cfg(test)]
@@ -262,6 +336,49 @@ mod tests {
     }
 
     #[test]
+    fn what_the_shop_had_done_since_is_shown_with_the_sums_it_came_to() {
+        let purchase = Purchase::of(Record {
+            after: vec![vectors::captured(2000), vectors::refunded(2000, 500)],
+            ..vectors::record()
+        })
+        .unwrap();
+        let outcome = purchase.outcome(&vectors::trust("usual"));
+        let shown = lines(&purchase, &outcome, Path::new("x")).join("\n");
+        for part in [
+            "APPROVED: 24.50 EUR",
+            "the shop booked 20.00 EUR on",
+            "the shop gave back 5.00 EUR on",
+            "booked 20.00 EUR, released 0.00 EUR, given back 5.00 EUR",
+        ] {
+            assert!(shown.contains(part), "{part} is not in\n{shown}");
+        }
+        let object = object(&purchase, &outcome, Path::new("x"));
+        assert_eq!(object["totals"]["refunded"], 500);
+        assert_eq!(object["after"][1]["action"], "refund");
+    }
+
+    #[test]
+    fn what_was_withdrawn_is_no_approval_in_any_form() {
+        let purchase = Purchase::of(Record {
+            receipt: None,
+            purchase_response: None,
+            withdrawn: Some(vectors::withdrawn()),
+            ..vectors::record()
+        })
+        .unwrap();
+        let outcome = purchase.outcome(&vectors::trust("usual"));
+        assert_eq!(
+            (outcome.word(), outcome.exit()),
+            ("withdrawn", Exit::NotPaid)
+        );
+        let shown = lines(&purchase, &outcome, Path::new("x")).join("\n");
+        assert!(shown.contains("WITHDRAWN: 24.50 EUR"), "{shown}");
+        assert!(!shown.to_lowercase().contains("approved"), "{shown}");
+        let object = object(&purchase, &outcome, Path::new("x"));
+        assert!(object["code"].is_null() && object["totals"].is_null());
+    }
+
+    #[test]
     fn what_is_unconfirmed_says_how_to_ask_and_not_to_pay_again() {
         let purchase = Purchase::of(vectors::record()).unwrap();
         let outcome = Outcome::Unconfirmed(vec![Silence::NotDecided]);
@@ -286,7 +403,7 @@ mod tests {
             (outcome.exit(), shown)
         };
         let (exit, declined) = shown(vectors::declined());
-        assert_eq!(exit, Exit::Declined);
+        assert_eq!(exit, Exit::NotPaid);
         assert!(
             declined.contains("DECLINED: 24.50 EUR (51 insufficient-funds)"),
             "{declined}"

@@ -6,7 +6,11 @@ use mtls::{SharedTrust, pem};
 use protocol::{names::Role, pki::Usage, signing::SoftwareKey, time::Timestamp};
 
 use crate::{
-    config::Config, failure::Failure, instruments::Instruments, private, purchases::Purchases,
+    config::Config,
+    failure::Failure,
+    instruments::Instruments,
+    output, private,
+    purchases::{Purchase, Purchases},
 };
 
 /// A configured payer.
@@ -25,6 +29,17 @@ impl Payer {
             purchases: Purchases::in_directory(config.path(&config.purchases)),
             config,
         })
+    }
+
+    /// Keeps what the gateway told of a purchase. It is so all the same when it can't be kept, and the gateway
+    /// can be asked again.
+    pub(crate) fn keep_told(&self, purchase: &Purchase) {
+        if let Err(error) = self.purchases.keep(purchase) {
+            output::say(&format!(
+                "the receipt was not kept ({error}); get it later: twinseal-client show {} --refresh",
+                purchase.xid()
+            ));
+        }
     }
 
     /// What can be paid with.

@@ -23,7 +23,10 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::outcome::{Outcome, Silence};
+use crate::{
+    outcome::{Outcome, Silence},
+    told::Told,
+};
 
 /// What a file holds.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +51,15 @@ pub(crate) struct Record {
     /// The gateway's receipt, once accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) receipt: Option<String>,
+    /// The receipts of what the shop had done since, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) after: Vec<String>,
+    /// The body of the payer's cancellation, byte for byte, once one was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cancellation: Option<String>,
+    /// The gateway's receipt of the cancellation. It decides no purchase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) withdrawn: Option<String>,
 }
 
 /// A purchase that was signed.
@@ -79,6 +91,9 @@ impl Purchase {
             request,
             purchase_response: None,
             receipt: None,
+            after: Vec::new(),
+            cancellation: None,
+            withdrawn: None,
         })
     }
 
@@ -125,9 +140,21 @@ impl Purchase {
         }
     }
 
-    /// Verifies a receipt by certificates as they are at a time, and holds it against everything that
-    /// was signed.
+    /// Verifies the receipt of a decision by certificates as they are at a time, and holds it against
+    /// everything that was signed.
     pub(crate) fn accept_receipt(
+        &self,
+        compact: &str,
+        trust: &Trust,
+        at: Timestamp,
+    ) -> Result<Verified<Receipt>, Refusal> {
+        let receipt = self.accept_told(compact, trust, at)?;
+        self.view().check_receipt(receipt.claims())?;
+        Ok(receipt)
+    }
+
+    /// Verifies a receipt of whatever action, and holds it against everything that was signed.
+    pub(crate) fn accept_told(
         &self,
         compact: &str,
         trust: &Trust,
@@ -135,7 +162,7 @@ impl Purchase {
     ) -> Result<Verified<Receipt>, Refusal> {
         let receipt = Received::<Receipt>::read(compact)?.verify(trust, at)?;
         Skew::default().check_issued(receipt.claims().iat, at)?;
-        self.view().check_receipt(receipt.claims())?;
+        self.view().check_about(receipt.claims())?;
         Ok(receipt)
     }
 
@@ -163,18 +190,56 @@ impl Purchase {
         self.record.purchase_response = answer.map(|answer| answer.compact().to_owned());
     }
 
-    /// What the file proves: the stored receipt is verified each time, by certificates as they were
-    /// when it was made.
-    pub(crate) fn outcome(&self, trust: &Trust) -> Outcome {
-        let Some(compact) = &self.record.receipt else {
-            return Outcome::Unconfirmed(Vec::new());
-        };
-        let accepted = Received::<Receipt>::read(compact)
-            .and_then(|receipt| self.accept_receipt(compact, trust, receipt.unverified().iat));
-        match accepted {
-            Ok(receipt) => Outcome::Decided(Box::new(receipt)),
-            Err(refusal) => Outcome::Unconfirmed(vec![Silence::DoesNotHold(refusal)]),
+    /// Notes the body of a cancellation, before it is sent.
+    pub(crate) fn set_cancellation(&mut self, body: String) {
+        self.record.cancellation = Some(body);
+    }
+
+    /// Notes what the gateway told. What is kept and holds stays: the gateway signs its receipts anew each
+    /// time, and the shop's answer names one of them by its hash.
+    pub(crate) fn note(&mut self, told: &Told, trust: &Trust) {
+        let kept = self.told(trust);
+        let compact = |receipt: &Verified<Receipt>| receipt.compact().to_owned();
+        if kept.decision.is_none()
+            && let Some(decision) = &told.decision
+        {
+            self.set_decided(decision, None);
         }
+        if kept.withdrawn.is_none() {
+            self.record.withdrawn = told.withdrawn.as_ref().map(compact);
+        }
+        let is_new = |receipt: &&Verified<Receipt>| {
+            let jti = receipt.claims().jti;
+            kept.after.iter().all(|known| known.claims().jti != jti)
+        };
+        let new = told.after.iter().filter(is_new);
+        self.record.after = kept.after.iter().chain(new).map(compact).collect();
+    }
+
+    /// What the kept receipts say: each is verified each time, by certificates as they were when it was
+    /// made.
+    fn told(&self, trust: &Trust) -> Told {
+        let record = &self.record;
+        let mut told = Told::default();
+        let kept = record.receipt.iter().chain(&record.withdrawn);
+        for compact in kept.chain(&record.after) {
+            let accepted = Received::<Receipt>::read(compact)
+                .and_then(|receipt| self.accept_told(compact, trust, receipt.unverified().iat));
+            match accepted {
+                Ok(receipt) => told.add(receipt),
+                Err(refusal) => told.doubts.push(refusal),
+            }
+        }
+        told
+    }
+
+    /// What the file proves.
+    pub(crate) fn outcome(&self, trust: &Trust) -> Outcome {
+        let told = self.told(trust);
+        let doubts = told.doubts.clone();
+        told.outcome().unwrap_or_else(|| {
+            Outcome::Unconfirmed(doubts.into_iter().map(Silence::DoesNotHold).collect())
+        })
     }
 }
 
@@ -413,6 +478,32 @@ mod tests {
         let payment = vectors::purchase().message_3.pi.disclosure;
         assert!(!text.contains(&payment[..40]));
         assert!(!text.contains("4111111111111111"));
+    }
+
+    #[test]
+    fn what_the_gateway_tells_again_replaces_nothing_that_is_kept() {
+        let trust = vectors::trust("usual");
+        let mut purchase = Purchase::of(vectors::record()).unwrap();
+        let before = purchase.record().clone();
+        let accept = |purchase: &Purchase, receipt: String| {
+            purchase
+                .accept_told(&receipt, &trust, vectors::NOW)
+                .unwrap()
+        };
+        // The same claims, signed anew.
+        let mut told = Told::default();
+        told.add(accept(&purchase, vectors::other_receipt(|_| ())));
+        told.add(accept(&purchase, vectors::captured(2000)));
+        purchase.note(&told, &trust);
+        assert!(purchase.record().receipt == before.receipt);
+        assert!(purchase.record().purchase_response == before.purchase_response);
+        let captured = purchase.record().after.clone();
+        assert_eq!(captured.len(), 1);
+
+        told.add(accept(&purchase, vectors::refunded(2000, 500)));
+        purchase.note(&told, &trust);
+        assert_eq!(purchase.record().after.len(), 2);
+        assert_eq!(purchase.record().after[0], captured[0]);
     }
 
     #[test]

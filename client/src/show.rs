@@ -31,7 +31,8 @@ pub(crate) async fn one(
     Ok(present(payer, &purchase, &outcome, json))
 }
 
-/// Asks the gateway. What it decided does not change any more, so a receipt that is there stays.
+/// Asks the gateway. What it decided does not change any more, so a receipt that is there stays, and what came
+/// after it is added.
 async fn refreshed(
     payer: &Payer,
     purchase: &mut Purchase,
@@ -39,19 +40,18 @@ async fn refreshed(
 ) -> Result<Outcome, Failure> {
     let key = payer.signing_key(mtls::now())?;
     match (gateway::ask(payer, &key, purchase).await, stored) {
-        (Ok(receipt), Outcome::Unconfirmed(_)) => {
-            purchase.set_decided(&receipt, None);
-            payer.purchases.keep(purchase)?;
-            Ok(Outcome::Decided(Box::new(receipt)))
+        (Ok(told), _) => {
+            purchase.note(&told, &payer.trust.load());
+            payer.keep_told(purchase);
+            Ok(purchase.outcome(&payer.trust.load()))
         }
-        (Ok(receipt), Outcome::Decided(_)) => Ok(Outcome::Decided(Box::new(receipt))),
         (Err(silence), Outcome::Unconfirmed(mut silences)) => {
             silences.push(silence);
             Ok(Outcome::Unconfirmed(silences))
         }
-        (Err(silence), decided @ Outcome::Decided(_)) => {
+        (Err(silence), stored) => {
             say(&format!("{silence}; this is the receipt that is kept here"));
-            Ok(decided)
+            Ok(stored)
         }
     }
 }

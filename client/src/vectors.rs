@@ -2,13 +2,14 @@
 
 use protocol::{
     encoding,
-    identifiers::Digest,
+    identifiers::{Digest, Jti},
     json::Version,
     jws::Received,
+    money::Amount,
     names::Role,
     order_information::OrderInformation,
     pki::{Trust, TrustSource},
-    receipt::{Code, Receipt, Totals},
+    receipt::{Action, Code, Receipt, Totals},
     signing::SoftwareKey,
     time::Timestamp,
 };
@@ -103,6 +104,9 @@ pub(crate) fn record() -> Record {
         request: vector.message_3.body,
         purchase_response: Some(vector.message_6.answer.jws),
         receipt: Some(vector.message_5.jws),
+        after: Vec::new(),
+        cancellation: None,
+        withdrawn: None,
     }
 }
 
@@ -136,6 +140,37 @@ pub(crate) fn declined() -> String {
         receipt.totals = Totals::default();
         receipt.authorization = None;
         receipt.capture_before = None;
+    })
+}
+
+/// The receipt of a cancellation of the purchase.
+pub(crate) fn withdrawn() -> String {
+    other_receipt(|receipt| {
+        receipt.action = Action::Cancellation;
+        receipt.totals = Totals::default();
+        receipt.authorization = None;
+        receipt.capture_before = None;
+    })
+}
+
+/// The receipt of a capture of so many minor units, the first thing after the authorization.
+pub(crate) fn captured(value: u64) -> String {
+    other_receipt(|receipt| {
+        receipt.jti = Jti::from_bytes([1; 16]);
+        receipt.action = Action::Capture;
+        receipt.amount = Amount::new(value, receipt.amount.currency()).unwrap();
+        receipt.totals.captured = value;
+    })
+}
+
+/// The receipt of a refund out of what was captured.
+pub(crate) fn refunded(captured: u64, value: u64) -> String {
+    other_receipt(|receipt| {
+        receipt.jti = Jti::from_bytes([2; 16]);
+        receipt.action = Action::Refund;
+        receipt.amount = Amount::new(value, receipt.amount.currency()).unwrap();
+        receipt.totals.captured = captured;
+        receipt.totals.refunded = value;
     })
 }
 

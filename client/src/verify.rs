@@ -55,7 +55,7 @@ fn findings(text: &str, trust: &Trust) -> Findings {
     match json::read_message::<Record>(text.as_bytes()) {
         Ok(record) => Findings {
             statements: statements::of_purchase(&record, trust),
-            has_receipt: record.receipt.is_some(),
+            has_receipt: record.receipt.is_some() || record.withdrawn.is_some(),
         },
         Err(refusal) => Findings {
             statements: vec![Statement {
@@ -249,6 +249,51 @@ mod tests {
             ["decision", "about", "answer"]
         );
         assert_eq!(revoked("merchant revoked"), ["shop", "answer"]);
+    }
+
+    #[test]
+    fn what_came_after_is_stated_one_by_one_and_a_withdrawal_is_no_approval() {
+        let trust = vectors::trust("usual");
+        let shown = |record: &Record| {
+            let found = findings(&serde_json::to_string(record).unwrap(), &trust);
+            let lines: Vec<_> = found.statements.iter().map(Statement::line).collect();
+            (found.exit(), lines.join("\n"))
+        };
+        let captured = Record {
+            after: vec![vectors::captured(2000), vectors::refunded(2000, 500)],
+            ..vectors::record()
+        };
+        let (exit, said) = shown(&captured);
+        assert_eq!(exit, Exit::Done, "{said}");
+        assert!(said.contains("booked 20.00 EUR"), "{said}");
+        assert!(said.contains("gave back 5.00 EUR"), "{said}");
+        assert_eq!(said.matches("about this very signature").count(), 3);
+
+        let withdrawn = Record {
+            receipt: None,
+            purchase_response: None,
+            withdrawn: Some(vectors::withdrawn()),
+            ..vectors::record()
+        };
+        let (exit, said) = shown(&withdrawn);
+        assert_eq!(exit, Exit::Done, "{said}");
+        assert!(said.contains("never authorized"), "{said}");
+        assert!(!said.contains("approved"), "{said}");
+        let alone = findings(&vectors::withdrawn(), &trust);
+        assert!(!alone.statements[0].line().contains("approved"));
+
+        // Of another signature, or a decision in the wrong place.
+        for wrong in [
+            vectors::other_receipt(|receipt| receipt.dsh = Digest::of(b"another")),
+            vectors::purchase().message_5.jws,
+        ] {
+            let failing = changed(|record| record.after = vec![wrong]);
+            assert_eq!(failing, ["authorization"]);
+        }
+        let damaged = changed(|record| {
+            record.after = vec![other_signature(&vectors::captured(2000))];
+        });
+        assert_eq!(damaged, ["after"]);
     }
 
     #[test]

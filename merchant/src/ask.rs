@@ -6,6 +6,7 @@ use protocol::{
     money::{self, Currency},
     problem::Problem,
     receipt::Receipt,
+    time::Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ use crate::{
     merchant::Merchant,
     operation::Operation,
     own::Own,
-    service::{self, NotAsked, Operated, Outcome, Wish},
+    service::{self, Closing, NotAsked, Operated, Outcome, Wish},
     show::{batches, field, print_json},
     store::{OperationRecord, Store},
 };
@@ -68,10 +69,7 @@ pub(crate) async fn operation(
         Err(not_asked) => return not_asked_exit(not_asked),
     };
     if was_known {
-        tracing::warn!(
-            "this is what became of the same request of {}; nothing was asked now",
-            asked.made_at
-        );
+        say_that_nothing_was_asked(asked.made_at);
     }
     let mut object = json!({
         "xid": asked.xid,
@@ -102,11 +100,23 @@ pub(crate) async fn close_batch(
     as_json: bool,
 ) -> Result<Exit, Box<dyn Error>> {
     let merchant = merchant(config)?;
-    let (asked, outcome) = match service::close_batch(&merchant, currency).await {
-        Ok(asked) => asked,
+    let Closing {
+        asked,
+        outcome,
+        was_known,
+    } = match service::close_batch(&merchant, currency).await {
+        Ok(closing) => closing,
         Err(not_asked) => return not_asked_exit(not_asked),
     };
-    let mut object = json!({ "batch": asked.jti, "currency": currency });
+    if was_known {
+        say_that_nothing_was_asked(asked.made_at);
+    }
+    let mut object = json!({
+        "batch": asked.jti,
+        "currency": currency,
+        "asked_at": asked.made_at,
+        "asked_now": !was_known,
+    });
     if let Outcome::Done(closed) = &outcome {
         object["totals"] = json!(closed.totals);
     }
@@ -123,6 +133,10 @@ pub(crate) async fn close_batch(
 fn merchant(config: &Config) -> Result<Merchant, Box<dyn Error>> {
     let store = Store::open_existing(&config.path(&config.store.path))?;
     Merchant::new(config, Own::read(config)?, store)
+}
+
+fn say_that_nothing_was_asked(made_at: Timestamp) {
+    tracing::warn!("this is what became of the same request of {made_at}; nothing was asked now");
 }
 
 fn print_operation(asked: &OperationRecord, receipt: &Receipt) {

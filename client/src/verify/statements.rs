@@ -9,7 +9,7 @@ use protocol::{
     pki::Trust,
     problem::{Problem, Refusal},
     purchase::{PayersView, PurchaseAnswer, PurchaseRequest},
-    receipt::{Decision, Receipt},
+    receipt::{Action, Decision, Receipt},
     sd_jwt::Disclosure,
     sealed_payment::SealedPayment,
     session::Session,
@@ -19,6 +19,7 @@ use protocol::{
 use crate::{
     display::{printable, short},
     purchases::Record,
+    told,
 };
 
 /// One thing that a file proves, or fails to.
@@ -54,27 +55,36 @@ pub(super) fn of_purchase(record: &Record, trust: &Trust) -> Vec<Statement> {
         "shop",
         by_payer().and_then(|signed| shops_session(record, signed, order.as_ref().ok(), trust)),
     );
-    let Some(receipt) = &record.receipt else {
-        return statements;
-    };
-    let receipt = verified_receipt(receipt, trust);
-    let by_gateway = || {
-        receipt
-            .as_ref()
-            .map_err(|_| rests_on("the gateway's receipt"))
-    };
-    state("decision", found(&receipt, decision));
-    state(
-        "about",
-        by_gateway().and_then(|receipt| about(receipt, by_payer()?)),
-    );
-    if let Some(answer) = &record.purchase_response {
+    if let Some(receipt) = &record.receipt {
+        let receipt = verified_receipt(receipt, trust);
+        let by_gateway = || {
+            receipt
+                .as_ref()
+                .map_err(|_| rests_on("the gateway's receipt"))
+        };
+        state("decision", found(&receipt, decision));
         state(
-            "answer",
-            by_gateway().and_then(|receipt| {
-                let order = order.as_ref().map_err(|_| rests_on("the order"))?;
-                shops_answer(answer, receipt, by_payer()?, order, trust)
-            }),
+            "about",
+            by_gateway().and_then(|receipt| about(receipt, by_payer()?)),
+        );
+        if let Some(answer) = &record.purchase_response {
+            state(
+                "answer",
+                by_gateway().and_then(|receipt| {
+                    let order = order.as_ref().map_err(|_| rests_on("the order"))?;
+                    shops_answer(answer, receipt, by_payer()?, order, trust)
+                }),
+            );
+        }
+    }
+    for told in record.withdrawn.iter().chain(&record.after) {
+        let receipt = verified_receipt(told, trust);
+        let name = receipt
+            .as_ref()
+            .map_or("after", |receipt| receipt.claims().action.as_str());
+        state(
+            name,
+            receipt.and_then(|receipt| told_about(&receipt, by_payer()?)),
         );
     }
     statements
@@ -230,14 +240,16 @@ fn shops_session(
     ))
 }
 
+/// What a receipt says, by what it is about: the gateway takes a cancellation, and that approves nothing.
 fn decision(receipt: &Verified<Receipt>) -> String {
     let claims = receipt.claims();
-    let decided = match claims.decision {
-        Decision::Approved => "approved",
-        Decision::Declined => "declined",
+    let said = match (claims.action, claims.decision) {
+        (Action::Authorization, Decision::Approved) => "approved",
+        (Action::Authorization, Decision::Declined) => "declined",
+        (action, _) => return done(receipt, action),
     };
     format!(
-        "{} {decided} {} to {} on {} ({} {}), transaction {}",
+        "{} {said} {} to {} on {} ({} {}), transaction {}",
         receipt.signer().name(),
         claims.amount,
         claims.merchant,
@@ -246,6 +258,35 @@ fn decision(receipt: &Verified<Receipt>) -> String {
         claims.reason,
         claims.xid
     )
+}
+
+fn done(receipt: &Verified<Receipt>, action: Action) -> String {
+    let claims = receipt.claims();
+    let (signer, merchant) = (receipt.signer().name(), &claims.merchant);
+    let (amount, iat, xid) = (claims.amount, claims.iat, claims.xid);
+    let did = told::did(action);
+    match action {
+        Action::Cancellation => format!(
+            "{signer} {did} {amount} to {merchant} on {iat}: transaction {xid} is never authorized after it"
+        ),
+        _ => format!("{signer}, asked by {merchant}, {did} {amount} on {iat}, transaction {xid}"),
+    }
+}
+
+/// What came before or after the decision, about the same signature.
+fn told_about(receipt: &Verified<Receipt>, signed: &Signed) -> Result<String, Refusal> {
+    signed.view().check_about(receipt.claims())?;
+    let action = receipt.claims().action;
+    if action == Action::Authorization {
+        return Err(Refusal::new(
+            Problem::ChallengeMismatch,
+            "a decision where what else was done is kept",
+        ));
+    }
+    Ok(format!(
+        "{}; about this very signature",
+        done(receipt, action)
+    ))
 }
 
 fn about(receipt: &Verified<Receipt>, signed: &Signed) -> Result<String, Refusal> {

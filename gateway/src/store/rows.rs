@@ -89,7 +89,7 @@ pub(super) fn after_decision(
     connection
         .prepare_cached(&format!(
             "{RECEIPT} WHERE operation.xid = ?1 AND action NOT IN ('authorization', 'batch')
-             ORDER BY at, operation.receipt_jti"
+             ORDER BY operation.evidence"
         ))?
         .query_map([xid.as_bytes()], receipt)?
         .collect()

@@ -19,25 +19,54 @@ use crate::{
     store::{BatchRecord, Kept, RequestState, StoreError},
 };
 
-/// Closes the open batch of a currency. Where closing it was asked before and has no outcome, the same bytes
-/// are sent again.
+/// The closing of a batch, and what it came to.
+pub(crate) struct Closing {
+    pub(crate) asked: BatchRecord,
+    pub(crate) outcome: Outcome<ClosedBatch>,
+    /// Whether the outcome was there already, and nothing was sent now.
+    pub(crate) was_known: bool,
+}
+
+/// Closes the open batch of a currency. Where closing it was asked before and the operator was not told what
+/// became of it, the same bytes are sent again, or the outcome is told.
 pub(crate) async fn close_batch(
     merchant: &Merchant,
     currency: Currency,
-) -> Result<(BatchRecord, Outcome<ClosedBatch>), NotAsked> {
+) -> Result<Closing, NotAsked> {
     let _turn = merchant.turns.wait().await?;
-    let pending = merchant.store.pending_batches().await?;
-    if let Some(pending) = pending.into_iter().find(|batch| batch.currency == currency) {
-        let outcome = send(merchant, &pending, Attempt::Further).await?;
-        return Ok((pending, outcome));
-    }
-    let new = sign(merchant, currency)?;
-    match merchant.store.add_batch(new.clone()).await? {
-        Kept::Done => {}
-        Kept::OtherPending => return Err(NotAsked::Raced("another request was kept meanwhile")),
-    }
-    let outcome = send(merchant, &new, Attempt::First).await?;
-    Ok((new, outcome))
+    let earlier = merchant
+        .store
+        .batches()
+        .await?
+        .into_iter()
+        .find(|batch| batch.currency == currency && !batch.is_told);
+    let (asked, attempt) = match earlier {
+        Some(asked) => (asked, Attempt::Further),
+        None => {
+            let new = sign(merchant, currency)?;
+            match merchant.store.add_batch(new.clone()).await? {
+                Kept::Done => (new, Attempt::First),
+                Kept::OtherPending => {
+                    return Err(NotAsked::Raced("another request was kept meanwhile"));
+                }
+            }
+        }
+    };
+    let was_known = asked.state != RequestState::Pending;
+    let outcome = match &asked.state {
+        RequestState::Pending => send(merchant, &asked, attempt).await?,
+        RequestState::Failed(problem) => Outcome::Refused(*problem),
+        RequestState::Answered(answer) => {
+            let answer = Received::<ClosedBatch>::read(answer).map_err(NotAsked::Strange)?;
+            Outcome::Done(Box::new(answer.unverified().clone()))
+        }
+    };
+    merchant.store.tell_batches().await?;
+    Ok(Closing {
+        asked,
+        outcome,
+        was_known,
+    })
 }
 
 /// Finishes what has no outcome, unless somebody is asking; whether nothing is left open that was open
@@ -86,6 +115,7 @@ fn sign(merchant: &Merchant, currency: Currency) -> Result<BatchRecord, NotAsked
             .map_err(NotAsked::NotSigned)?,
         state: RequestState::Pending,
         made_at: now,
+        is_told: false,
     })
 }
 

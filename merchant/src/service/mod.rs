@@ -8,7 +8,7 @@ mod purchases;
 mod sessions;
 mod settle;
 
-pub(crate) use batches::close_batch;
+pub(crate) use batches::{Closing, close_batch};
 pub(crate) use inquiries::inquire;
 pub(crate) use operate::{NotAsked, Operated, Outcome, Wish, operate};
 pub(crate) use orders::order;

@@ -241,12 +241,13 @@ async fn keep(
         purchase_response: merchant.signing.sign(&answer)?,
         receipt,
     };
-    tracing::info!(xid = %purchase.xid, code = verified.claims().code, "settled");
     merchant
         .store
         .decide(purchase.xid, decision, response)
         .await
-        .map_err(store_refusal)
+        .map_err(store_refusal)?;
+    tracing::info!(xid = %purchase.xid, code = verified.claims().code, "settled");
+    Ok(())
 }
 
 #[cfg(test)]

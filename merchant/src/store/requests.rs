@@ -62,6 +62,8 @@ pub(crate) struct BatchRecord {
     pub(crate) request: String,
     pub(crate) state: RequestState,
     pub(crate) made_at: Timestamp,
+    /// Whether the operator was told what became of it.
+    pub(crate) is_told: bool,
 }
 
 /// What came of keeping a new request.
@@ -162,6 +164,18 @@ impl Store {
             .await
     }
 
+    /// Keeps that the operator was told what became of batches, as far as it is known.
+    pub(crate) async fn tell_batches(&self) -> Result<(), StoreError> {
+        self.run(|connection| {
+            connection.execute(
+                "UPDATE batch SET is_told = 1 WHERE is_told = 0 AND state <> 'pending'",
+                [],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
     /// A batch by what it is called.
     pub(crate) async fn batch(&self, jti: Jti) -> Result<Option<BatchRecord>, StoreError> {
         self.run(move |connection| {
@@ -259,6 +273,7 @@ fn batch(row: &Row<'_>) -> Result<BatchRecord, StoreError> {
         request: row.get("request")?,
         state: state(row)?,
         made_at: rows::time(row, "made_at")?,
+        is_told: row.get("is_told")?,
     })
 }
 

@@ -97,6 +97,9 @@ CREATE TABLE batch (
     -- The gateway's signed totals.
     answer TEXT,
     made_at INTEGER NOT NULL,
+    -- As for operations.
+    is_told INTEGER NOT NULL DEFAULT 0 CHECK (is_told IN (0, 1)),
+    CHECK (is_told = 0 OR state <> 'pending'),
     CHECK ((state = 'answered') = (answer IS NOT NULL)),
     CHECK ((state = 'failed') = (problem IS NOT NULL))
 ) STRICT;

@@ -1,10 +1,10 @@
 //! Captures, reversals, refunds, what is undone, and batches: as a shop's operator does them, with the
 //! gateway's books beside.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use twinseal_tests::place::Place;
 
-use crate::scene::{Scene, Shown, payment};
+use crate::scene::{Scene, Shown, payment, terminal};
 
 /// It was done; gives the jti that it can be undone by.
 fn done(shown: &Shown) -> String {
@@ -214,4 +214,47 @@ fn everything_is_shown_to_people_with_what_is_needed_to_undo_it() {
     }
     let list = scene.place.merchant_cli(&["list"]);
     assert!(String::from_utf8(list.stdout).unwrap().contains(&xid));
+}
+
+#[test]
+fn the_payer_s_terminal_gets_every_receipt_keeps_it_and_proves_it() {
+    let scene = Scene::new();
+    let xid = scene.bought();
+    done(&scene.desk(&["capture", &xid, "--amount", "10.00"]));
+    done(&scene.desk(&["refund", &xid, "--amount", "3.00"]));
+    done(&scene.desk(&["reverse", &xid]));
+
+    let before = terminal(&scene.place, &["show", &xid]);
+    assert_eq!(before.object["totals"]["captured"], 0);
+    let shown = terminal(&scene.place, &["show", &xid, "--refresh"]);
+    assert_eq!(shown.exit, 0, "{}", shown.said);
+    assert_eq!(shown.object["outcome"], "approved");
+    let kept = terminal(&scene.place, &["show", &xid]).object;
+    for object in [&shown.object, &kept] {
+        assert_eq!(
+            object["totals"],
+            json!({ "authorized": 1250, "captured": 1000, "reversed": 250, "refunded": 300 })
+        );
+        let actions: Vec<&Value> = object["after"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|after| &after["action"])
+            .collect();
+        assert_eq!(actions, ["capture", "refund", "reversal"]);
+    }
+    let people = scene.place.client(&["show", &xid]);
+    let people = String::from_utf8(people.stdout).unwrap();
+    for part in [
+        "booked 10.00 EUR",
+        "gave back 3.00 EUR",
+        "released 2.50 EUR",
+    ] {
+        assert!(people.contains(part), "{part} is not in\n{people}");
+    }
+    let file = kept["file"].as_str().unwrap();
+    let found = terminal(&scene.place, &["verify", file]);
+    assert_eq!(found.exit, 0, "{}", found.object);
+    // The seven of a purchase, and one for each of what came after it.
+    assert_eq!(found.object["statements"].as_array().unwrap().len(), 10);
 }

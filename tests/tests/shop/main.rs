@@ -4,6 +4,7 @@
 
 mod after_purchase;
 mod buying;
+mod cancelling;
 mod fake_shop;
 mod forged;
 mod lies;

@@ -106,7 +106,11 @@ fn a_running_merchant_finishes_what_a_command_left_open_and_the_command_tells_it
     assert_eq!(told.object["asked_now"], false);
     assert!(told.said.contains("nothing was asked now"), "{}", told.said);
     assert_eq!(payment(&scene.place, &xid)["totals"]["captured"], 500);
+    let closed = scene.desk(&["batch", "close", "--currency", "EUR"]);
+    assert_eq!(closed.exit, 0, "{}", closed.said);
+    assert_eq!(closed.object["asked_now"], false);
     let list = scene.desk(&["batch", "list"]).object;
+    assert_eq!(list.as_array().unwrap().len(), 1);
     assert_eq!(list[0]["state"], "done");
 }
 
@@ -209,4 +213,37 @@ fn a_request_that_comes_too_late_was_never_done_and_a_new_one_is() {
     let done = desk(&["capture", &xid]);
     assert_eq!(done.exit, 0, "{}", done.said);
     assert_eq!(operations(&scene.place, &xid).len(), 1);
+}
+
+#[test]
+fn a_receipt_that_does_not_follow_from_those_before_it_is_not_taken() {
+    let scene = Scene::new();
+    let xid = scene.bought();
+    assert!(scene.merchant.stop().0.success());
+    let desk = |arguments: &[&str]| crate::scene::desk(&scene.place, arguments);
+    for amount in ["5", "3"] {
+        let done = desk(&["capture", &xid, "--amount", amount]);
+        assert_eq!(done.exit, 0, "{}", done.said);
+    }
+    // A merchant that missed the second capture's receipt: 5.00 and 1.00 are not 9.00.
+    let store = Connection::open(scene.place.path("merchant/merchant.db")).unwrap();
+    let answer = |number: i64| -> String {
+        let query = "SELECT answer FROM operation WHERE number = ?1";
+        store.query_row(query, [number], |row| row.get(0)).unwrap()
+    };
+    let put = |answer: &str| {
+        let update = "UPDATE operation SET answer = ?1 WHERE number = 2";
+        assert_eq!(store.execute(update, [answer]).unwrap(), 1);
+    };
+    let second = answer(2);
+    put(&answer(1));
+    let strange = desk(&["capture", &xid, "--amount", "1"]);
+    unknown(&strange);
+    assert!(strange.said.contains("does not hold"), "{}", strange.said);
+
+    put(&second);
+    let done = desk(&["capture", &xid, "--amount", "1"]);
+    assert_eq!(done.exit, 0, "{}", done.said);
+    assert_eq!(done.object["totals"]["captured"], 900);
+    assert_eq!(operations(&scene.place, &xid).len(), 3);
 }

@@ -99,7 +99,17 @@ async fn a_payment_is_captured_in_parts_refunded_and_the_rest_released() {
         .iter()
         .map(|receipt| receipt.action)
         .collect();
-    assert_eq!(actions.len(), 5);
+    // All in one second, and told in the order in which they were done.
+    assert_eq!(
+        actions,
+        [
+            Action::Capture,
+            Action::Capture,
+            Action::Reversal,
+            Action::Refund,
+            Action::Capture
+        ]
+    );
     assert_eq!(place.number("SELECT sum(balance) FROM book"), 0);
 }
 

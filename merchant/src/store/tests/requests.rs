@@ -121,6 +121,7 @@ async fn one_closing_of_a_currency_is_pending_at_a_time() {
         request: "request".to_owned(),
         state: RequestState::Pending,
         made_at: NOW,
+        is_told: false,
     };
     let (eur, usd) = (batch("EUR"), batch("USD"));
     assert_eq!(store.add_batch(eur.clone()).await.unwrap(), Kept::Done);
