@@ -232,7 +232,6 @@ fn sign_and_keep(
     let pih = Digest::of(signed.request.payment_information.as_bytes());
     let purchase = Purchase::new(
         shop.url(),
-        &session.session().claims().merchant.name,
         &instrument.label,
         session.session().compact(),
         signed,

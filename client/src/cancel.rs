@@ -59,7 +59,7 @@ async fn confirm(purchase: &Purchase) -> Result<(), Failure> {
     let question = format!(
         "withdraw the purchase of {} at {}",
         purchase.dual_signature().amount,
-        printable(&purchase.record().merchant_name)
+        printable(purchase.merchant_name())
     );
     if terminal::says_yes(question).await {
         Ok(())

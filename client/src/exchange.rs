@@ -50,7 +50,7 @@ pub(crate) enum NoAnswer {
 
 fn advice(retry: &Retry) -> &'static str {
     match retry {
-        Retry::SameRequest => "",
+        Retry::SameRequest => "; try again in a moment",
         Retry::NewPurchase => "; it wants a new purchase",
         Retry::Never => "; tell its operators, if you can't explain it",
     }

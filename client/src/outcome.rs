@@ -184,7 +184,7 @@ pub(crate) fn lines(purchase: &Purchase, outcome: &Outcome, file: &Path) -> Vec<
         "shop",
         format!(
             "{} ({}) at {}",
-            printable(&record.merchant_name),
+            printable(purchase.merchant_name()),
             signed.merchant.id,
             record.shop
         ),
@@ -261,7 +261,7 @@ pub(crate) fn object(purchase: &Purchase, outcome: &Outcome, file: &Path) -> Val
         "xid": signed.xid,
         "shop": record.shop,
         "merchant": signed.merchant.id,
-        "merchant_name": record.merchant_name,
+        "merchant_name": purchase.merchant_name(),
         "gateway": signed.gateway.id,
         "instrument": record.instrument,
         "signed_at": signed.iat,

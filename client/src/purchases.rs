@@ -19,6 +19,7 @@ use protocol::{
     purchase::{PayersView, PurchaseAnswer, PurchaseRequest, SignedPurchase},
     receipt::Receipt,
     sd_jwt::Disclosure,
+    session::Session,
     time::{Skew, Timestamp},
 };
 use serde::{Deserialize, Serialize};
@@ -35,8 +36,6 @@ pub(crate) struct Record {
     pub(crate) version: Version,
     /// Where it was bought, as the person chose it.
     pub(crate) shop: String,
-    /// What the shop calls itself.
-    pub(crate) merchant_name: String,
     /// The label of the instrument.
     pub(crate) instrument: String,
     /// The digest of the payer's certificate.
@@ -68,13 +67,13 @@ pub(crate) struct Purchase {
     dual_signature: DualSignature,
     dsh: Digest,
     order: OrderInformation,
+    merchant_name: String,
 }
 
 impl Purchase {
     /// A purchase that was signed just now.
     pub(crate) fn new(
         shop: &str,
-        merchant_name: &str,
         instrument: &str,
         session: &str,
         signed: SignedPurchase,
@@ -84,7 +83,6 @@ impl Purchase {
         Self::of(Record {
             version: Version,
             shop: shop.to_owned(),
-            merchant_name: merchant_name.to_owned(),
             instrument: instrument.to_owned(),
             client_x5t: signed.client_x5t,
             session: session.to_owned(),
@@ -103,7 +101,9 @@ impl Purchase {
         let (compact, disclosure) = split_merchant_half(&request.dual_signature)?;
         let received = Received::<DualSignature>::read(compact)?;
         let (_, order) = Disclosure::<OrderInformation>::read(disclosure)?.into_parts();
+        let session = Received::<Session>::read(&record.session)?;
         Ok(Self {
+            merchant_name: session.unverified().merchant.name.clone(),
             dual_signature: received.unverified().clone(),
             dsh: received.hash(),
             order,
@@ -130,6 +130,11 @@ impl Purchase {
 
     pub(crate) fn order(&self) -> &OrderInformation {
         &self.order
+    }
+
+    /// What the shop calls itself, as it signed it.
+    pub(crate) fn merchant_name(&self) -> &str {
+        &self.merchant_name
     }
 
     fn view(&self) -> PayersView<'_> {

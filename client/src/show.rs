@@ -101,7 +101,7 @@ pub(crate) fn all(payer: &Payer, json: bool) -> Result<Exit, Failure> {
                 purchase.dual_signature().amount.to_string(),
                 purchase.outcome(&trust).word().to_owned(),
                 purchase.xid().to_string(),
-                printable(&purchase.record().merchant_name),
+                printable(purchase.merchant_name()),
             ]
         })
         .collect();

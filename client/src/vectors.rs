@@ -97,7 +97,6 @@ pub(crate) fn record() -> Record {
     Record {
         version: Version,
         shop: "https://bookshop.example".to_owned(),
-        merchant_name: "The Corner Bookshop".to_owned(),
         instrument: "everyday".to_owned(),
         client_x5t: party("client").x5t,
         session: vector.message_2.jws,

@@ -235,7 +235,7 @@ mod tests {
     fn what_the_file_says_of_itself_changes_nothing() {
         let failing = changed(|record| {
             record.client_x5t = Digest::of(b"another certificate");
-            record.merchant_name = "Another shop".to_owned();
+            record.shop = "https://another.example".to_owned();
         });
         assert!(failing.is_empty(), "{failing:?}");
     }

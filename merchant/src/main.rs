@@ -37,7 +37,7 @@ use crate::{
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr(cli.log);
+    log_to_stderr(cli.log, matches!(cli.command, Command::Serve));
     run(cli)
         .unwrap_or_else(|error| {
             tracing::error!("{error}");
@@ -77,19 +77,18 @@ fn run(cli: Cli) -> Result<Exit, Box<dyn std::error::Error>> {
     })
 }
 
-fn log_to_stderr(format: LogFormat) {
+/// A service's log has times; what a command says to a person has none.
+fn log_to_stderr(format: LogFormat, is_service: bool) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let registry = tracing_subscriber::registry().with(filter);
-    match format {
-        LogFormat::Text => registry
-            .with(
-                fmt::layer()
-                    .with_writer(std::io::stderr)
-                    .with_ansi(std::io::stderr().is_terminal())
-                    .with_target(false),
-            )
-            .init(),
-        LogFormat::Json => registry
+    let text = fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
+    match (format, is_service) {
+        (LogFormat::Text, true) => registry.with(text).init(),
+        (LogFormat::Text, false) => registry.with(text.without_time()).init(),
+        (LogFormat::Json, _) => registry
             .with(fmt::layer().json().with_writer(std::io::stderr))
             .init(),
     }

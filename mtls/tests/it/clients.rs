@@ -242,13 +242,14 @@ async fn an_answer_to_the_second_copy_of_a_request_says_that_there_was_a_first()
     gateway.stopped().await;
     let tls = ServerTls::new(&pki.identity(Role::Gateway), pki.trust(), ClientAuth::None).unwrap();
     let listener = Listener::bind_tls(address, tls, server::Limits::default()).await;
-    let second = listener.map(Running::of);
+    let second = listener.map(Running::of).unwrap();
+    second.events.release.notify_one();
     // Whether the second copy finds the new listener, or nobody: that the first was sent is known.
     match in_time(asking).await.unwrap() {
         Ok(answer) => assert!(answer.was_sent_twice),
         Err(error) => assert!(error.may_have_been_done(), "{error:?}"),
     }
-    drop(second);
+    second.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
