@@ -6,7 +6,7 @@ use mtls::{
     SharedTrust,
     identity::Identity,
     pem,
-    server::{ClientAuth, Limits, Listener, ServerTls},
+    server::{ClientAuth, Listener, ServerTls},
 };
 use protocol::{
     identifiers::Digest,
@@ -64,7 +64,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
         asking: Asking::default(),
     });
 
-    let listener = Listener::bind_tls(config.listen, tls, Limits::default()).await?;
+    let listener = Listener::bind_tls(config.listen, tls, config.limits.of_listener()).await?;
     tracing::info!(listener = "payers", address = %listener.local_address(), "listening");
     let asking = tokio::spawn(service::settle_what_is_open(Arc::clone(&merchant)));
     let mut terminate = signal(SignalKind::terminate())?;

@@ -11,7 +11,7 @@ use protocol::names::Role;
 use rcgen::SanType;
 use rustls::version;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
 };
 
@@ -34,14 +34,17 @@ async fn tcp_from(source: Ipv4Addr, server: &Running) -> TcpStream {
     in_time(socket.connect(server.address)).await.unwrap()
 }
 
-/// A plain connection that was answered and is kept; `None` when it was closed instead.
-async fn kept_plain(source: Ipv4Addr, server: &Running) -> Option<TcpStream> {
-    let mut stream = tcp_from(source, server).await;
+/// A connection that was answered and is kept; `None` when it was closed instead.
+async fn kept<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> Option<S> {
     let request = b"GET /peer HTTP/1.1\r\nhost: a\r\n\r\n";
     stream.write_all(request).await.ok()?;
     let mut answer = [0; 8];
     in_time(stream.read_exact(&mut answer)).await.ok()?;
     Some(stream)
+}
+
+async fn kept_plain(source: Ipv4Addr, server: &Running) -> Option<TcpStream> {
+    kept(tcp_from(source, server).await).await
 }
 
 /// Asks, with new connections, until one is answered: a slot may be given back a moment later.
@@ -106,19 +109,12 @@ async fn handshakes_begun_together_do_not_lead_above_the_connections_of_an_addre
     };
     let server = Running::tls(&pki, ClientAuth::None, limits).await;
     let (first, second) = (tcp_from(HERE, &server).await, tcp_from(HERE, &server).await);
-    let mut answered = Vec::new();
-    for tcp in [first, second] {
+    let answered = async |tcp: TcpStream| {
         let config = config(&pki, &version::TLS13, &[b"http/1.1"]);
-        // Kept open: what the first has stays taken.
-        let mut stream = shake_hands(tcp, config).await.unwrap();
-        let request = b"GET /peer HTTP/1.1\r\nhost: a\r\n\r\n";
-        let _ = stream.write_all(request).await;
-        let mut answer = [0; 8];
-        let is_answered = in_time(stream.read_exact(&mut answer)).await.is_ok();
-        answered.push((is_answered, stream));
-    }
-    assert!(answered[0].0);
-    assert!(!answered[1].0);
+        kept(shake_hands(tcp, config).await.ok()?).await
+    };
+    let _kept = answered(first).await.unwrap();
+    assert!(answered(second).await.is_none());
     assert_eq!(server.request_count(), 1);
     server.stop().await;
 }
