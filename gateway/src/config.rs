@@ -2,11 +2,13 @@
 
 use std::{
     net::SocketAddr,
+    num::NonZeroU16,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use hsm::{pin::PinSource, uri::Pkcs11Uri};
-use mtls::trust::TrustFiles;
+use mtls::{server, trust::TrustFiles};
 use protocol::names::{GatewayName, MerchantName};
 use serde::Deserialize;
 
@@ -109,8 +111,18 @@ pub(crate) struct Store {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Limits {
-    /// Connections of one listener at once.
-    pub(crate) connections: usize,
+    /// Established connections of one listener at once.
+    pub(crate) connections: Option<NonZeroU16>,
+    /// Those of one address; an IPv6 /64 is one.
+    pub(crate) connections_per_address: Option<NonZeroU16>,
+    /// Those of one party, by the name in its certificate.
+    pub(crate) connections_per_party: Option<NonZeroU16>,
+    /// Connections of one listener at once whose handshake is under way.
+    pub(crate) handshakes: Option<NonZeroU16>,
+    /// Those of one address.
+    pub(crate) handshakes_per_address: Option<NonZeroU16>,
+    /// Seconds for which a peer may take nothing of its answers.
+    pub(crate) write_seconds: Option<NonZeroU16>,
     /// Seconds an operation may take from its arrival, the token and the store included.
     pub(crate) operation_seconds: u64,
     /// Authorization requests per second of one merchant, and as many at once.
@@ -119,6 +131,8 @@ pub(crate) struct Limits {
     pub(crate) declines_per_minute: u32,
     /// Cancellations per minute of one client, and as many at once.
     pub(crate) cancellations_per_minute: u32,
+    /// Questions per minute of one client that it proved to be its own, and as many at once.
+    pub(crate) inquiries_per_minute: u32,
     /// Days until a hold that was not captured ends.
     pub(crate) capture_days: u64,
 }
@@ -126,12 +140,48 @@ pub(crate) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 1024,
+            connections: None,
+            connections_per_address: None,
+            connections_per_party: None,
+            handshakes: None,
+            handshakes_per_address: None,
+            write_seconds: None,
             operation_seconds: 5,
             requests_per_second: 20_000,
             declines_per_minute: 10,
             cancellations_per_minute: 30,
+            inquiries_per_minute: 60,
             capture_days: 7,
+        }
+    }
+}
+
+impl Limits {
+    /// Those of a listener; what the file leaves out is as [`server::Limits`] has it.
+    pub(crate) fn of_listener(&self) -> server::Limits {
+        let default = server::Limits::default();
+        let or = |configured: Option<NonZeroU16>, default: usize| {
+            configured.map_or(default, |limit| limit.get().into())
+        };
+        server::Limits {
+            connections_max: or(self.connections, default.connections_max),
+            connections_per_address_max: or(
+                self.connections_per_address,
+                default.connections_per_address_max,
+            ),
+            connections_per_party_max: or(
+                self.connections_per_party,
+                default.connections_per_party_max,
+            ),
+            handshakes_max: or(self.handshakes, default.handshakes_max),
+            handshakes_per_address_max: or(
+                self.handshakes_per_address,
+                default.handshakes_per_address_max,
+            ),
+            write: self.write_seconds.map_or(default.write, |limit| {
+                Duration::from_secs(limit.get().into())
+            }),
+            ..default
         }
     }
 }
@@ -207,5 +257,25 @@ mod tests {
             .err()
             .unwrap();
         assert!(error.to_string().contains("colour"), "{error}");
+    }
+
+    #[test]
+    fn the_sample_shows_the_limits_that_hold_without_it() {
+        let text = include_str!("../gateway.sample.toml");
+        let sample: Config = toml::from_str(text).unwrap();
+        let mut table: toml::Table = toml::from_str(text).unwrap();
+        assert!(sample.limits.connections.is_some());
+        table.remove("limits").unwrap();
+        let without: Config = table.try_into().unwrap();
+        let shown = |config: &Config| format!("{:?}", config.limits.of_listener());
+        assert_eq!(shown(&sample), shown(&without));
+        for limit in [
+            "connections = 0",
+            "connections_per_adress = 1",
+            "write_seconds = -1",
+        ] {
+            let text = text.replacen("connections = 1024", limit, 1);
+            assert!(toml::from_str::<Config>(&text).is_err(), "{limit}");
+        }
     }
 }

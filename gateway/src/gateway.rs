@@ -30,6 +30,8 @@ pub(crate) struct Gateway {
     pub(crate) declines: RateLimit<ClientName>,
     /// Cancellations by client.
     pub(crate) cancellations: RateLimit<ClientName>,
+    /// Proven questions by client.
+    pub(crate) inquiries: RateLimit<ClientName>,
     operation: Duration,
     capture_days: u64,
 }
@@ -53,6 +55,7 @@ impl Gateway {
             requests: RateLimit::new(limits.requests_per_second, Duration::from_secs(1)),
             declines: RateLimit::new(limits.declines_per_minute, Duration::from_secs(60)),
             cancellations: RateLimit::new(limits.cancellations_per_minute, Duration::from_secs(60)),
+            inquiries: RateLimit::new(limits.inquiries_per_minute, Duration::from_secs(60)),
             operation: Duration::from_secs(limits.operation_seconds),
             capture_days: limits.capture_days,
         }

@@ -154,6 +154,14 @@ async fn payers_route(gateway: &Gateway, request: Request<Incoming>) -> Result<A
                 gateway.now(),
             )
             .map_err(|refusal| unknown(refusal.to_string()))?;
+            // Each answer costs the token a signature or more; who can't prove it costs none.
+            if !gateway.inquiries.take(permit.client(), Instant::now()) {
+                return Err(Refusal::new(
+                    Problem::RateLimited,
+                    format!("{} inquires too often", permit.client()),
+                )
+                .into());
+            }
             let receipts = service::receipts(gateway, permit, gateway.deadline()).await?;
             json(StatusCode::OK, &receipts)
         }

@@ -46,6 +46,10 @@ fn describe() {
         "Answered requests, by listener and HTTP status"
     );
     describe_counter!(
+        "twinseal_connections_closed_total",
+        "Connections that a limit closed, by the limit as the configuration names it; \"handshake\" took too long"
+    );
+    describe_counter!(
         "twinseal_problems_total",
         "Refused requests, by the problem that they were told"
     );

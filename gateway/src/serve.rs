@@ -2,7 +2,7 @@
 
 use std::{error::Error, path::PathBuf, sync::Arc};
 
-use mtls::server::{ClientAuth, Limits, Listener, ServerTls};
+use mtls::server::{ClientAuth, Listener, ServerTls};
 use protocol::names::Role;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -24,10 +24,7 @@ use crate::{
 /// Serves until SIGTERM or SIGINT.
 pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let prometheus = monitoring::install()?;
-    let limits = Limits {
-        connections_max: config.limits.connections,
-        ..Limits::default()
-    };
+    let limits = config.limits.of_listener();
 
     let trust = config.trust.load_shared(config.directory(), mtls::now())?;
     let token = keys::open_token(&config, config.token.sessions)?;

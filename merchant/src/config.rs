@@ -2,10 +2,12 @@
 
 use std::{
     net::SocketAddr,
+    num::NonZeroU16,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use mtls::trust::TrustFiles;
+use mtls::{server, trust::TrustFiles};
 use protocol::{
     authorization::Capture,
     names::{GatewayName, MerchantName},
@@ -38,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) gateway: Gateway,
     pub(crate) trust: TrustFiles,
     pub(crate) store: Store,
+    #[serde(default)]
+    pub(crate) limits: Limits,
     #[serde(skip)]
     directory: PathBuf,
 }
@@ -82,6 +86,54 @@ pub(crate) struct Gateway {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Store {
     pub(crate) path: PathBuf,
+}
+
+/// What payers may take of the listener.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    /// Established connections at once.
+    pub(crate) connections: Option<NonZeroU16>,
+    /// Those of one address; an IPv6 /64 is one.
+    pub(crate) connections_per_address: Option<NonZeroU16>,
+    /// Those of one party, by the name in its certificate.
+    pub(crate) connections_per_party: Option<NonZeroU16>,
+    /// Connections at once whose handshake is under way.
+    pub(crate) handshakes: Option<NonZeroU16>,
+    /// Those of one address.
+    pub(crate) handshakes_per_address: Option<NonZeroU16>,
+    /// Seconds for which a peer may take nothing of its answers.
+    pub(crate) write_seconds: Option<NonZeroU16>,
+}
+
+impl Limits {
+    /// Those of a listener; what the file leaves out is as [`server::Limits`] has it.
+    pub(crate) fn of_listener(&self) -> server::Limits {
+        let default = server::Limits::default();
+        let or = |configured: Option<NonZeroU16>, default: usize| {
+            configured.map_or(default, |limit| limit.get().into())
+        };
+        server::Limits {
+            connections_max: or(self.connections, default.connections_max),
+            connections_per_address_max: or(
+                self.connections_per_address,
+                default.connections_per_address_max,
+            ),
+            connections_per_party_max: or(
+                self.connections_per_party,
+                default.connections_per_party_max,
+            ),
+            handshakes_max: or(self.handshakes, default.handshakes_max),
+            handshakes_per_address_max: or(
+                self.handshakes_per_address,
+                default.handshakes_per_address_max,
+            ),
+            write: self.write_seconds.map_or(default.write, |limit| {
+                Duration::from_secs(limit.get().into())
+            }),
+            ..default
+        }
+    }
 }
 
 /// The file can't be used.
@@ -179,6 +231,26 @@ mod tests {
         for seconds in ["session_seconds = 0", "session_seconds = 901"] {
             let refused = read("session_seconds = 900", seconds);
             assert!(matches!(refused, Err(ConfigError::SessionSeconds { .. })));
+        }
+    }
+
+    #[test]
+    fn the_sample_shows_the_limits_that_hold_without_it() {
+        let text = include_str!("../merchant.sample.toml");
+        let sample: Config = toml::from_str(text).unwrap();
+        let mut table: toml::Table = toml::from_str(text).unwrap();
+        assert!(sample.limits.connections.is_some());
+        table.remove("limits").unwrap();
+        let without: Config = table.try_into().unwrap();
+        let shown = |config: &Config| format!("{:?}", config.limits.of_listener());
+        assert_eq!(shown(&sample), shown(&without));
+        for limit in [
+            "connections = 0",
+            "connections_per_adress = 1",
+            "write_seconds = -1",
+        ] {
+            let text = text.replacen("connections = 1024", limit, 1);
+            assert!(toml::from_str::<Config>(&text).is_err(), "{limit}");
         }
     }
 }

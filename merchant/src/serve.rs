@@ -4,7 +4,7 @@ use std::{error::Error, sync::Arc};
 
 use mtls::{
     SharedTrust,
-    server::{ClientAuth, Limits, Listener, ServerTls},
+    server::{ClientAuth, Listener, ServerTls},
 };
 use protocol::names::Role;
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,7 +29,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let store = Store::open(&config.path(&config.store.path))?;
     let merchant = Arc::new(Merchant::new(&config, own, store)?);
 
-    let listener = Listener::bind_tls(config.listen, tls, Limits::default()).await?;
+    let listener = Listener::bind_tls(config.listen, tls, config.limits.of_listener()).await?;
     tracing::info!(listener = "payers", address = %listener.local_address(), "listening");
     let asking = tokio::spawn(service::settle_what_is_open(Arc::clone(&merchant)));
     let mut terminate = signal(SignalKind::terminate())?;

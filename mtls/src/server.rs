@@ -2,6 +2,8 @@
 //! with the peer that sent it. It knows nothing of routes.
 
 mod connection;
+mod progress;
+mod slots;
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,8 +18,8 @@ use protocol::{
 };
 use rustls::server::{NoServerSessionStorage, danger::ClientCertVerifier};
 use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::{OwnedSemaphorePermit, watch},
     task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
@@ -26,11 +28,19 @@ use crate::{
     ALPN, SharedTrust,
     identity::Identity,
     provider,
+    server::slots::Slots,
     verifier::{PeerRule, PeerVerifier},
 };
 
 /// How long to wait after the system refused a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How many connections the system keeps for us to accept.
+const BACKLOG: u32 = 1024;
+
+/// What the system keeps of answers that a peer does not take, per connection (it doubles this). Left to
+/// itself it grows to megabytes, and frees so much at a time that a slow reader would look like none.
+const SEND_BUFFER_BYTES: u32 = 64 * 1024;
 
 /// Who sent a request. What is told of a party was judged for this very request.
 #[derive(Debug, Clone)]
@@ -55,10 +65,23 @@ pub enum ClientAuth {
 /// What a listener allows.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections at a time; more wait unaccepted.
+    /// Established connections at a time. One more waits, as long as a handshake may take.
     pub connections_max: usize,
-    /// From the accepted connection to the end of the TLS handshake.
+    /// Established connections of one address at a time; the newest is closed. An IPv6 /64 is one
+    /// address.
+    pub connections_per_address_max: usize,
+    /// Established connections at a time of one party, by the name in its certificate; the newest is
+    /// closed.
+    pub connections_per_party_max: usize,
+    /// Connections at a time that are not established yet; more wait unaccepted.
+    pub handshakes_max: usize,
+    /// Those of one address; the newest is closed.
+    pub handshakes_per_address_max: usize,
+    /// From the accepted connection to the established one: the TLS handshake, and the wait for one of
+    /// the [`Self::connections_max`] to end.
     pub handshake: Duration,
+    /// How long bytes may wait to be written without one of them being taken.
+    pub write: Duration,
     /// From the moment that a request can come to the end of its header: so also how long a kept
     /// connection may be idle.
     pub header: Duration,
@@ -72,7 +95,12 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 1024,
+            connections_per_address_max: 256,
+            connections_per_party_max: 128,
+            handshakes_max: 512,
+            handshakes_per_address_max: 64,
             handshake: Duration::from_secs(5),
+            write: Duration::from_secs(10),
             header: Duration::from_secs(15),
             connection_age: Duration::from_secs(600),
             drain: Duration::from_secs(10),
@@ -158,7 +186,7 @@ impl Listener {
     }
 
     async fn bind(address: SocketAddr, tls: Option<ServerTls>, limits: Limits) -> io::Result<Self> {
-        let tcp = TcpListener::bind(address).await.map_err(|error| {
+        let tcp = listen(address).map_err(|error| {
             let text = format!("can't listen on {address} ({error}); configure one that is free");
             io::Error::new(error.kind(), text)
         })?;
@@ -185,10 +213,10 @@ impl Listener {
         H: Fn(Peer, Request<Incoming>) -> F + Send + Sync + 'static,
         F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
     {
-        let permits = Arc::new(Semaphore::new(self.limits.connections_max));
         let (stop, stopped) = watch::channel(());
         let service = Arc::new(connection::Service {
             tls: self.tls,
+            slots: Slots::new(&self.limits),
             limits: self.limits,
             handler,
         });
@@ -196,7 +224,7 @@ impl Listener {
         tokio::pin!(shutdown);
         loop {
             let accepted = tokio::select! {
-                accepted = accept(&self.tcp, &permits) => accepted,
+                accepted = accept(&self.tcp, &service.slots) => accepted,
                 () = &mut shutdown => break,
             };
             // What has ended is taken out, so that the set does not grow.
@@ -204,11 +232,17 @@ impl Listener {
             let Some((permit, stream, address)) = accepted else {
                 continue;
             };
+            let slot = match service.slots.handshake(permit, address) {
+                Ok(slot) => slot,
+                Err(above) => {
+                    above.note(address, None);
+                    continue;
+                }
+            };
             let service = Arc::clone(&service);
             let stopped = stopped.clone();
             connections.spawn(async move {
-                service.run(stream, address, stopped).await;
-                drop(permit);
+                service.run(stream, address, slot, stopped).await;
             });
         }
         drop(self.tcp);
@@ -219,14 +253,26 @@ impl Listener {
     }
 }
 
-/// Accepts the next connection, once one more is allowed. `None` when the system refuses one: the
-/// next may do.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A restart need not wait for the connections of the last run to be forgotten.
+    socket.set_reuseaddr(true)?;
+    // Accepted connections inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts the next connection, once one more handshake may be under way. `None` when the system refuses
+/// one: the next may do.
 async fn accept(
     tcp: &TcpListener,
-    permits: &Arc<Semaphore>,
+    slots: &Slots,
 ) -> Option<(OwnedSemaphorePermit, TcpStream, SocketAddr)> {
-    // The semaphore is never closed.
-    let permit = Arc::clone(permits).acquire_owned().await.ok()?;
+    let permit = slots.handshake_permit().await?;
     match tcp.accept().await {
         Ok((stream, address)) => Some((permit, stream, address)),
         Err(error) => {

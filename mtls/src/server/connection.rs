@@ -1,6 +1,8 @@
 //! One connection: handshake, requests one after the other, end.
 
-use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    error::Error as _, future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration,
+};
 
 use http_body_util::Full;
 use hyper::{
@@ -16,11 +18,16 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy, sink},
     net::TcpStream,
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
+use tokio_rustls::server::TlsStream;
 use tracing::{Instrument as _, debug, debug_span, info};
 
-use super::{Limits, Peer, ServerTls};
+use super::{
+    Limits, Peer, ServerTls,
+    progress::{Progress, Stalled},
+    slots::{Above, HandshakeSlot, Slots, note_closed},
+};
 use crate::{
     ALPN, now,
     verifier::{PeerRule, refusal_in},
@@ -39,6 +46,7 @@ const REFUSED_MAX: Duration = Duration::from_millis(500);
 /// What the connections of a listener share.
 pub(super) struct Service<H> {
     pub(super) tls: Option<ServerTls>,
+    pub(super) slots: Slots,
     pub(super) limits: Limits,
     pub(super) handler: H,
 }
@@ -71,6 +79,7 @@ where
         self: Arc<Self>,
         stream: TcpStream,
         address: SocketAddr,
+        slot: HandshakeSlot,
         stopped: watch::Receiver<()>,
     ) {
         let span = debug_span!("connection", %address);
@@ -80,21 +89,28 @@ where
                 debug!(%error, "the socket is gone");
                 return;
             }
+            let stream = Progress::new(stream, self.limits.write);
+            let until = Instant::now() + self.limits.handshake;
             let Some(tls) = &self.tls else {
                 let shown = ShownChain {
                     address,
                     judged: None,
                 };
-                return self.serve(stream, shown, stopped).await;
+                return self.establish(stream, shown, slot, until, stopped).await;
             };
             let mut stopped_early = stopped.clone();
             let handshake = tokio::select! {
-                handshake = self.handshake(tls, stream, address) => handshake,
+                handshake = handshake(tls, stream, address, until) => handshake,
                 _ = stopped_early.changed() => return,
             };
             match handshake {
-                Ok((stream, shown)) => self.serve(stream, shown, stopped).await,
+                Ok((stream, shown)) => self.establish(stream, shown, slot, until, stopped).await,
                 Err(HandshakeFailure::Tls(error)) => debug!(%error, "TLS handshake failed"),
+                // Whoever floods us with silence is not to flood the log as well.
+                Err(failure @ HandshakeFailure::TooSlow) => {
+                    note_closed("handshake");
+                    debug!(%failure, "TLS handshake failed");
+                }
                 Err(failure) => info!(%failure, "TLS handshake failed"),
             }
         }
@@ -102,42 +118,35 @@ where
         .await;
     }
 
-    async fn handshake(
-        &self,
-        tls: &ServerTls,
-        stream: TcpStream,
-        address: SocketAddr,
-    ) -> Result<(tokio_rustls::server::TlsStream<TcpStream>, ShownChain), HandshakeFailure> {
-        let accepting = tls.acceptor.accept(stream).into_fallible();
-        let stream = match timeout(self.limits.handshake, accepting).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err((error, tcp))) => {
-                let_the_alert_arrive(tcp).await;
-                let refusal = error
-                    .get_ref()
-                    .and_then(|inner| inner.downcast_ref())
-                    .and_then(refusal_in);
-                return Err(match refusal {
-                    Some(refusal) => HandshakeFailure::Refused(refusal.clone()),
-                    None => HandshakeFailure::Tls(error),
-                });
+    /// Gives the connection a slot among the established ones and serves it, or closes it.
+    async fn establish<S>(
+        self: &Arc<Self>,
+        stream: S,
+        shown: ShownChain,
+        slot: HandshakeSlot,
+        until: Instant,
+        mut stopped: watch::Receiver<()>,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let party = match shown.peer() {
+            Ok(peer) => peer
+                .certificate
+                .map(|certificate| certificate.name().clone()),
+            Err(refusal) => return info!(%refusal, "a peer is no longer good"),
+        };
+        let established = self.slots.established(slot, party.clone());
+        let slot = tokio::select! {
+            slot = timeout_at(until, established) => slot.unwrap_or(Err(Above::Connections)),
+            _ = stopped.changed() => return,
+        };
+        match slot {
+            Ok(slot) => {
+                Arc::clone(self).serve(stream, shown, stopped).await;
+                drop(slot);
             }
-            Err(_) => return Err(HandshakeFailure::TooSlow),
-        };
-        let (_, session) = stream.get_ref();
-        // A client that offers no protocol at all passes rustls.
-        if session.alpn_protocol() != Some(ALPN) {
-            return Err(HandshakeFailure::Protocol);
+            Err(above) => above.note(shown.address, party.as_ref()),
         }
-        let shown = ShownChain {
-            address,
-            judged: tls.clients.clone().zip(
-                session
-                    .peer_certificates()
-                    .map(|chain| chain.iter().map(|der| der.clone().into_owned()).collect()),
-            ),
-        };
-        Ok((stream, shown))
     }
 
     /// HTTP/1.1 until one side ends it, the connection is too old, or the listener stops.
@@ -182,18 +191,59 @@ where
                 }
             }
         };
-        if let Err(error) = ended {
-            match std::error::Error::source(&error).and_then(|source| source.downcast_ref()) {
-                Some(CutOff(refusal)) => info!(%refusal, "a peer is no longer good"),
-                None => debug!(%error, "connection ended"),
+        let Err(error) = ended else { return };
+        if let Some(CutOff(refusal)) = error.source().and_then(|source| source.downcast_ref()) {
+            info!(%refusal, "a peer is no longer good");
+        } else {
+            if Stalled::is_behind(&error) {
+                note_closed("write_seconds");
             }
+            debug!(%error, "connection ended");
         }
     }
 }
 
+async fn handshake(
+    tls: &ServerTls,
+    stream: Progress<TcpStream>,
+    address: SocketAddr,
+    until: Instant,
+) -> Result<(TlsStream<Progress<TcpStream>>, ShownChain), HandshakeFailure> {
+    let accepting = tls.acceptor.accept(stream).into_fallible();
+    let stream = match timeout_at(until, accepting).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err((error, tcp))) => {
+            let_the_alert_arrive(tcp).await;
+            let refusal = error
+                .get_ref()
+                .and_then(|inner| inner.downcast_ref())
+                .and_then(refusal_in);
+            return Err(match refusal {
+                Some(refusal) => HandshakeFailure::Refused(refusal.clone()),
+                None => HandshakeFailure::Tls(error),
+            });
+        }
+        Err(_) => return Err(HandshakeFailure::TooSlow),
+    };
+    let (_, session) = stream.get_ref();
+    // A client that offers no protocol at all passes rustls.
+    if session.alpn_protocol() != Some(ALPN) {
+        return Err(HandshakeFailure::Protocol);
+    }
+    let shown = ShownChain {
+        address,
+        judged: tls.clients.clone().zip(
+            session
+                .peer_certificates()
+                .map(|chain| chain.iter().map(|der| der.clone().into_owned()).collect()),
+        ),
+    };
+    Ok((stream, shown))
+}
+
 /// Closes after the client did, or soon. Closing while something of it is unread would reset the
 /// connection, and the client would be told of that instead of the alert.
-async fn let_the_alert_arrive(mut tcp: TcpStream) {
+async fn let_the_alert_arrive(mut tcp: Progress<TcpStream>) {
     let until_closed = async {
         tcp.shutdown().await?;
         copy(&mut tcp.take(REFUSED_BYTES_MAX), &mut sink()).await

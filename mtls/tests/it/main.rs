@@ -11,4 +11,5 @@ mod identities;
 mod limits;
 mod pki;
 mod servers;
+mod slots;
 mod trust_files;

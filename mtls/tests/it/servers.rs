@@ -184,7 +184,7 @@ async fn nothing_is_resumed() {
 }
 
 /// A client of rustls alone, which trusts the gateway CA.
-fn config(
+pub(crate) fn config(
     pki: &Pki,
     version: &'static SupportedProtocolVersion,
     protocols: &[&[u8]],
@@ -200,11 +200,17 @@ fn config(
     Arc::new(config)
 }
 
-async fn connect(
+pub(crate) async fn connect(
     server: &Running,
     config: Arc<ClientConfig>,
 ) -> std::io::Result<TlsStream<TcpStream>> {
-    let tcp = TcpStream::connect(server.address).await?;
+    shake_hands(TcpStream::connect(server.address).await?, config).await
+}
+
+pub(crate) async fn shake_hands(
+    tcp: TcpStream,
+    config: Arc<ClientConfig>,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from("localhost").unwrap();
     in_time(TlsConnector::from(config).connect(name, tcp)).await
 }

@@ -54,7 +54,7 @@ struct Options {
     clients: usize,
     /// Kept connections, a request at a time on each.
     #[arg(long, default_value_t = 64)]
-    connections: usize,
+    connections: u32,
     /// PKCS#11 sessions of the gateway.
     #[arg(long, default_value_t = 4)]
     sessions: i64,
@@ -71,6 +71,16 @@ fn main() {
         config["token"]["sessions"] = options.sessions.into();
         config["token"]["queue_max"] = 4096.into();
         config["limits"]["requests_per_second"] = 1_000_000.into();
+        // One merchant at one address has all connections, and may replace each.
+        for limit in [
+            "connections",
+            "connections_per_address",
+            "connections_per_party",
+            "handshakes",
+            "handshakes_per_address",
+        ] {
+            config["limits"][limit] = (2 * options.connections.max(1)).into();
+        }
     });
     eprintln!("making {} clients with accounts", options.clients);
     let parties = clients(&place, options.clients);

@@ -133,3 +133,34 @@ async fn the_certificates_that_the_gateway_offers_are_those_in_its_token() {
         assert_eq!(offered.crls.len(), 3);
     }
 }
+
+#[tokio::test]
+async fn a_payer_that_asks_too_often_is_told_to_wait_and_who_proves_nothing_costs_it_nothing() {
+    let place = Place::new();
+    place.edit("gateway/gateway.toml", |config| {
+        config["limits"]["inquiries_per_minute"] = 2.into();
+    });
+    place.setup(&["client", "--out", "other"]);
+    let parties = Parties::of(&place);
+    let other = Parties::with(&place, "other", "merchant");
+    let gateway = place.start_gateway();
+    let purchase = parties.purchase(euros(1250), parties.card.clone());
+    authorize(&parties.to_gateway(&gateway), purchase.bytes()).await;
+    let xid = purchase.request.xid;
+    let listener = parties.to_payer_listener(&gateway);
+    let aud = parties.gateway.party();
+    let asked =
+        async |by: &Parties| receipts(&listener, xid, Some(proof(by, aud, xid, mtls::now()))).await;
+
+    for unproven in [None, Some("x.y.z".to_owned())] {
+        let answer = receipts(&listener, xid, unproven).await;
+        assert_eq!(problem(&answer), Problem::UnknownAuthorization);
+    }
+    assert_eq!(asked(&parties).await.status, 200);
+    assert_eq!(asked(&parties).await.status, 200);
+    let limited = asked(&parties).await;
+    assert_eq!(problem(&limited), Problem::RateLimited);
+    assert!(limited.headers.contains_key("retry-after"));
+    // Another payer is not made to wait.
+    assert_eq!(problem(&asked(&other).await), Problem::UnknownAuthorization);
+}

@@ -1,7 +1,8 @@
 //! What operators see of the gateway: is it alive, is it ready, what does it count.
 
-use std::fs;
+use std::{fs, io::Read as _, net::TcpStream};
 
+use hyper::HeaderMap;
 use protocol::problem::Problem;
 use serde_json::Value;
 use twinseal_tests::{
@@ -113,4 +114,26 @@ async fn what_was_answered_is_counted_and_names_nobody() {
     ] {
         assert!(!metrics.contains(secret), "{secret}");
     }
+}
+
+#[tokio::test]
+async fn a_connection_above_the_share_of_its_address_is_closed_and_counted() {
+    let place = Place::new();
+    place.edit("gateway/gateway.toml", |config| {
+        config["limits"]["handshakes_per_address"] = 1.into();
+    });
+    let parties = Parties::of(&place);
+    let gateway = place.start_gateway();
+    let silent = TcpStream::connect(gateway.address("merchants")).unwrap();
+    let mut above = TcpStream::connect(gateway.address("merchants")).unwrap();
+    assert_eq!(above.read(&mut [0; 1]).unwrap(), 0);
+    // Each listener counts for itself.
+    let payer = parties.to_payer_listener(&gateway);
+    let answer = payer.get("/v1/certificates", HeaderMap::new()).await;
+    assert_eq!(answer.unwrap().status, 200);
+    drop(silent);
+
+    let (_, metrics) = asked(&gateway, "/metrics");
+    let counted = r#"twinseal_connections_closed_total{limit="handshakes_per_address"} 1"#;
+    assert!(metrics.contains(counted), "{metrics}");
 }
