@@ -8,11 +8,13 @@ use time::OffsetDateTime;
 
 use crate::{
     Failure,
-    authority::{Crl, Leaf, key_label},
+    authority::key_label,
     init::{ca_keys, cas, gateway_keys},
     issue::hex,
     layout::{Layout, TokenPlace},
+    leaf::Leaf,
     print,
+    revocation::Crl,
     token_process::TokenProcess,
 };
 
@@ -168,9 +170,7 @@ fn certificate_status(
             ..CertificateStatus::default()
         });
     }
-    let pem = fs::read(&path).map_err(|error| Failure::file(&path, &error))?;
-    let leaf = Leaf::read(&pem)
-        .ok_or_else(|| Failure::new(format!("{} is not a certificate", path.display())))?;
+    let leaf = Leaf::open(&path)?;
     let days_left = (leaf.not_after - now).whole_days();
     Ok(CertificateStatus {
         file: file.to_owned(),
@@ -202,9 +202,7 @@ fn crl_status(
             ..CrlStatus::default()
         });
     }
-    let pem = fs::read(&path).map_err(|error| Failure::file(&path, &error))?;
-    let crl =
-        Crl::read(&pem).ok_or_else(|| Failure::new(format!("{} is not a CRL", path.display())))?;
+    let crl = Crl::of(layout, role)?;
     let days_left = (crl.next_update - now).whole_days();
     Ok(CrlStatus {
         file,
@@ -267,8 +265,8 @@ fn print_tables(status: &Status) {
     }
     if !status.well {
         print(
-            "\n! needs care: missing things are made by `softhsm-setup init`, CRLs signed anew by `softhsm-setup \
-             crl`, certificates issued by `softhsm-setup issue`",
+            "\n! needs care: missing things are made by `softhsm-setup init`, but a lost CRL comes from a backup; \
+             CRLs are signed anew by `softhsm-setup crl`, certificates issued by `softhsm-setup issue`",
         );
     }
 }

@@ -150,6 +150,7 @@ fn a_missing_certificate_or_crl_needs_care() {
     let (_, text) = table(&directory);
     assert_eq!(text.matches("missing ").count(), 2 + 1, "{text}");
     assert!(text.contains("made by `softhsm-setup init`"), "{text}");
+    assert!(text.contains("a lost CRL comes from a backup"), "{text}");
 }
 
 #[test]
