@@ -1,9 +1,8 @@
 //! The certificate authorities: their keys are in the CA token, and every certificate and CRL is signed
 //! there.
 
-use std::{fs, path::Path};
+use std::fs;
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use protocol::{identifiers::Digest, names::Role};
 use rcgen::{
     CertificateParams, CertificateRevocationListParams, Issuer, KeyIdMethod,
@@ -11,15 +10,13 @@ use rcgen::{
     SigningKey,
 };
 use time::{Duration, OffsetDateTime};
-use x509_parser::{
-    prelude::{CertificateRevocationList, FromDer as _},
-    revocation_list::RevokedCertificate,
-};
 
 use crate::{
     Failure,
-    layout::{Layout, Readers, replace},
+    layout::{LockedLayout, Readers},
+    leaf::Leaf,
     profiles,
+    revocation::{Crl, NothingIssued},
     token_process::TokenProcess,
 };
 
@@ -69,7 +66,7 @@ impl SigningKey for TokenKey<'_> {
 /// One of the four CAs; `role` is `None` for the root.
 pub(crate) struct Authority<'a> {
     role: Option<Role>,
-    layout: &'a Layout,
+    layout: &'a LockedLayout,
     issuer: Issuer<'static, TokenKey<'a>>,
 }
 
@@ -81,14 +78,42 @@ pub(crate) fn key_label(role: Option<Role>) -> String {
 impl<'a> Authority<'a> {
     /// A CA that has its certificate.
     pub(crate) fn open(
-        layout: &'a Layout,
+        layout: &'a LockedLayout,
         token: &'a TokenProcess,
         role: Option<Role>,
     ) -> Result<Self, Failure> {
         let path = layout.ca_certificate(role);
         let pem = fs::read_to_string(&path).map_err(|error| Failure::file(&path, &error))?;
-        let issuer = Issuer::from_ca_cert_pem(&pem, token_key(token, role)?)
-            .map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+        Self::with_certificate(layout, token, role, &pem)
+    }
+
+    fn with_certificate(
+        layout: &'a LockedLayout,
+        token: &'a TokenProcess,
+        role: Option<Role>,
+        pem: &str,
+    ) -> Result<Self, Failure> {
+        let key = token_key(token, role)?;
+        let path = layout.ca_certificate(role);
+        let unusable = |reason: &str| {
+            let path = path.display();
+            Failure::new(format!(
+                "{path} can't be used: {reason}; put the CA's certificate there"
+            ))
+        };
+        let certificate =
+            Leaf::read(pem.as_bytes()).ok_or_else(|| unusable("it is no certificate"))?;
+        if certificate.public_point != key.der_bytes() {
+            // What it signed nobody would take.
+            return Err(Failure::new(format!(
+                "{} is not the certificate of the key {} in the CA token; bring the CA's own token back into \
+                 ca/, which may have been carried away",
+                path.display(),
+                key_label(role)
+            )));
+        }
+        let issuer =
+            Issuer::from_ca_cert_pem(pem, key).map_err(|error| unusable(&error.to_string()))?;
         Ok(Self {
             role,
             layout,
@@ -113,15 +138,20 @@ impl<'a> Authority<'a> {
             })
     }
 
-    /// Signs a CRL with the next number: the certificates revoked so far, and these serials.
+    /// Signs the first CRL, which is empty, of a CA whose certificate is not in its file yet.
+    pub(crate) fn sign_first_crl(
+        layout: &LockedLayout,
+        token: &TokenProcess,
+        nothing: &NothingIssued,
+        certificate: &str,
+    ) -> Result<(), Failure> {
+        Authority::with_certificate(layout, token, nothing.role(), certificate)?.write_crl(1, &[])
+    }
+
+    /// Signs a CRL with the next number: the certificates revoked so far, and these serials. Returns when
+    /// they are in the file.
     pub(crate) fn sign_crl(&self, also: &[Vec<u8>]) -> Result<(), Failure> {
-        let path = self.layout.ca_crl(self.role);
-        let former = match fs::read(&path) {
-            Ok(pem) => Crl::read(&pem)
-                .ok_or_else(|| Failure::new(format!("{} is not a CRL", path.display())))?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Crl::default(),
-            Err(error) => return Err(Failure::file(&path, &error)),
-        };
+        let former = Crl::of(self.layout, self.role)?;
         let now = OffsetDateTime::now_utc();
         let mut revoked = former.revoked;
         for serial in also {
@@ -129,16 +159,21 @@ impl<'a> Authority<'a> {
                 revoked.push((serial.clone(), now));
             }
         }
+        self.write_crl(former.number + 1, &revoked)
+    }
+
+    fn write_crl(&self, number: u64, revoked: &[(Vec<u8>, OffsetDateTime)]) -> Result<(), Failure> {
+        let now = OffsetDateTime::now_utc();
         let params = CertificateRevocationListParams {
             this_update: now - Duration::minutes(5),
             next_update: now + Duration::days(CRL_DAYS),
-            crl_number: SerialNumber::from(former.number + 1),
+            crl_number: SerialNumber::from(number),
             issuing_distribution_point: None,
             revoked_certs: revoked
-                .into_iter()
+                .iter()
                 .map(|(serial, time)| RevokedCertParams {
-                    serial_number: SerialNumber::from_slice(&serial),
-                    revocation_time: time,
+                    serial_number: SerialNumber::from_slice(serial),
+                    revocation_time: *time,
                     reason_code: None,
                     invalidity_date: None,
                 })
@@ -154,13 +189,26 @@ impl<'a> Authority<'a> {
                     key_label(self.role)
                 ))
             })?;
-        replace(&path, pem.as_bytes(), Readers::All)
+        let path = self.layout.ca_crl(self.role);
+        self.layout.replace(&path, pem.as_bytes(), Readers::All)?;
+        // Nobody is told that a certificate is revoked unless the file says so.
+        let written = Crl::of(self.layout, self.role)?;
+        let has_all = revoked
+            .iter()
+            .all(|(serial, _)| written.revoked.iter().any(|(found, _)| found == serial));
+        if written.number == number && has_all {
+            return Ok(());
+        }
+        Err(Failure::new(format!(
+            "{} is not what was written there; see what else writes it, and run the command again",
+            path.display()
+        )))
     }
 }
 
 /// Makes a CA's certificate, in PEM: the root's by itself, an issuing CA's by the root.
 pub(crate) fn ca_certificate(
-    layout: &Layout,
+    layout: &LockedLayout,
     token: &TokenProcess,
     role: Option<Role>,
 ) -> Result<String, Failure> {
@@ -182,99 +230,4 @@ fn token_key(token: &TokenProcess, role: Option<Role>) -> Result<TokenKey<'_>, F
         public: PublicPoint(token.public(&label)?),
         label,
     })
-}
-
-/// What matters of a CRL.
-pub(crate) struct Crl {
-    pub(crate) number: u64,
-    pub(crate) next_update: OffsetDateTime,
-    pub(crate) revoked: Vec<(Vec<u8>, OffsetDateTime)>,
-}
-
-impl Default for Crl {
-    fn default() -> Self {
-        Self {
-            number: 0,
-            next_update: OffsetDateTime::UNIX_EPOCH,
-            revoked: Vec::new(),
-        }
-    }
-}
-
-impl Crl {
-    pub(crate) fn read(pem: &[u8]) -> Option<Self> {
-        let (_, pem) = x509_parser::pem::parse_x509_pem(pem).ok()?;
-        let (_, crl) = CertificateRevocationList::from_der(&pem.contents).ok()?;
-        let digits = crl.crl_number()?.to_u64_digits();
-        let revoked = |entry: &RevokedCertificate<'_>| {
-            (
-                entry.raw_serial().to_vec(),
-                entry.revocation_date.to_datetime(),
-            )
-        };
-        Some(Self {
-            number: digits.first().copied().unwrap_or(0),
-            next_update: crl.next_update()?.to_datetime(),
-            revoked: crl.iter_revoked_certificates().map(revoked).collect(),
-        })
-    }
-}
-
-/// Refuses a certificate that is not of a key: one of the two was replaced behind our back.
-pub(crate) fn check_is_of(path: &Path, public: &[u8]) -> Result<(), Failure> {
-    let pem = fs::read(path).map_err(|error| Failure::file(path, &error))?;
-    let found = Leaf::read(&pem)
-        .ok_or_else(|| Failure::new(format!("{} is not a certificate", path.display())))?;
-    if found.public_point == public {
-        return Ok(());
-    }
-    Err(Failure::new(format!(
-        "{} is not the certificate of the key in the token; move the file away and run init again to have \
-         one issued, if the token is the right one",
-        path.display()
-    )))
-}
-
-/// What matters of a certificate in a file.
-pub(crate) struct Leaf {
-    pub(crate) subject: String,
-    pub(crate) issuing_ca: String,
-    pub(crate) serial: Vec<u8>,
-    pub(crate) public_point: Vec<u8>,
-    pub(crate) not_after: OffsetDateTime,
-    pub(crate) der: Vec<u8>,
-    signed: Vec<u8>,
-    signature: Vec<u8>,
-}
-
-impl Leaf {
-    pub(crate) fn read(pem: &[u8]) -> Option<Self> {
-        let (_, pem) = x509_parser::pem::parse_x509_pem(pem).ok()?;
-        let certificate = pem.parse_x509().ok()?;
-        let common_name = |name: &x509_parser::x509::X509Name<'_>| {
-            name.iter_common_name()
-                .next()
-                .and_then(|name| name.as_str().ok())
-                .map(str::to_owned)
-        };
-        Some(Self {
-            subject: common_name(certificate.subject())?,
-            issuing_ca: common_name(certificate.issuer())?,
-            serial: certificate.raw_serial().to_vec(),
-            public_point: certificate.public_key().subject_public_key.data.to_vec(),
-            not_after: certificate.validity().not_after.to_datetime(),
-            signed: certificate.tbs_certificate.as_ref().to_vec(),
-            signature: certificate.signature_value.data.to_vec(),
-            der: pem.contents.clone(),
-        })
-    }
-
-    /// Whether this CA issued a certificate. Its name alone says little: the CAs of every provisioned
-    /// directory have the same.
-    pub(crate) fn has_signed(&self, leaf: &Leaf) -> bool {
-        self.subject == leaf.issuing_ca
-            && UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &self.public_point)
-                .verify(&leaf.signed, &leaf.signature)
-                .is_ok()
-    }
 }

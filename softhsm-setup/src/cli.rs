@@ -95,7 +95,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         place: Place,
     },
-    /// Make a further client: key, certificate, configuration, instruments, accounts.
+    /// Make a further client: key, certificate, configuration, instruments. Its accounts are the gateway's to add.
     Client {
         #[command(flatten)]
         place: Place,

@@ -6,7 +6,8 @@ use protocol::names::{ClientName, GatewayName, MerchantName};
 
 use crate::{
     Failure,
-    layout::{Layout, Readers, write_new},
+    layout::{LockedLayout, Readers},
+    party_directory::PartyDirectory,
 };
 
 const GATEWAY: &str = include_str!("../../gateway/gateway.sample.toml");
@@ -22,26 +23,71 @@ const SAMPLE_GATEWAY: &str = "urn:twinseal:gateway:main";
 const SAMPLE_MERCHANT: &str = "urn:twinseal:merchant:bookshop";
 const SAMPLE_CLIENT: &str = "urn:twinseal:client:0123456789abcdef";
 
-/// SoftHSM's own configuration of a token directory.
-pub(crate) fn softhsm(tokens: &Path) -> String {
-    format!(
-        "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
-        tokens.display()
-    )
+/// How long SoftHSM's path may be: it reads lines of 1023 bytes, and files below it have names, too.
+const SOFTHSM_PATH_MAX: usize = 800;
+
+/// SoftHSM's own configuration of a token directory. It knows no quotes: a comment begins at any `#`, a value
+/// ends at an `=` or at the end of the line.
+pub(crate) fn softhsm(tokens: &Path) -> Result<String, Failure> {
+    let path = tokens
+        .to_str()
+        .filter(|path| path.len() <= SOFTHSM_PATH_MAX && !path.contains(['#', '=', '\n', '\r']));
+    let Some(path) = path else {
+        return Err(Failure::new(format!(
+            "SoftHSM can't have its tokens in {tokens:?}: use a directory whose path has no #, = or line break and \
+             at most {SOFTHSM_PATH_MAX} bytes"
+        )));
+    };
+    Ok(format!(
+        "directories.tokendir = {path}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
+    ))
+}
+
+/// A sample with values in the place of its own: strings of TOML in the place of strings of TOML.
+fn filled(sample: &str, values: &[(&str, &str)]) -> String {
+    let string = |text: &str| toml::Value::from(text).to_string();
+    // In one pass: what was filled in is not looked at again.
+    let mut filled = String::new();
+    let mut rest = sample;
+    loop {
+        let next = values
+            .iter()
+            .filter_map(|(from, to)| {
+                let quoted = format!("\"{from}\"");
+                Some((rest.find(&quoted)?, quoted.len(), to))
+            })
+            .min();
+        let Some((at, length, to)) = next else {
+            return filled + rest;
+        };
+        filled += &rest[..at];
+        filled += &string(to);
+        rest = &rest[at + length..];
+    }
 }
 
 /// The gateway's.
 pub(crate) fn gateway(
-    layout: &Layout,
+    layout: &LockedLayout,
     module: &Path,
     name: &GatewayName,
     merchant: &MerchantName,
 ) -> Result<(), Failure> {
-    let text = GATEWAY
-        .replace(SAMPLE_MODULE, &module.display().to_string())
-        .replace(SAMPLE_GATEWAY, name.as_str())
-        .replace(SAMPLE_MERCHANT, merchant.as_str());
-    write_new(
+    let module = module.to_str().ok_or_else(|| {
+        Failure::new(format!(
+            "{} is not UTF-8; give the module a link with another name",
+            module.display()
+        ))
+    })?;
+    let text = filled(
+        GATEWAY,
+        &[
+            (SAMPLE_MODULE, module),
+            (SAMPLE_GATEWAY, name.as_str()),
+            (SAMPLE_MERCHANT, merchant.as_str()),
+        ],
+    );
+    layout.write_new(
         &layout.path("gateway/gateway.toml"),
         text.as_bytes(),
         Readers::All,
@@ -50,41 +96,22 @@ pub(crate) fn gateway(
 }
 
 /// A merchant's, and its catalogue.
-pub(crate) fn merchant(
-    layout: &Layout,
-    directory: &str,
-    name: &MerchantName,
-) -> Result<(), Failure> {
-    let text = MERCHANT.replace(SAMPLE_MERCHANT, name.as_str());
-    write_new(
-        &layout.path(&format!("{directory}/merchant.toml")),
-        text.as_bytes(),
-        Readers::All,
-    )?;
-    write_new(
-        &layout.path(&format!("{directory}/catalogue.toml")),
-        CATALOGUE.as_bytes(),
-        Readers::All,
-    )?;
+pub(crate) fn merchant(directory: &PartyDirectory<'_>, name: &MerchantName) -> Result<(), Failure> {
+    let text = filled(MERCHANT, &[(SAMPLE_MERCHANT, name.as_str())]);
+    directory.write_new("merchant.toml", text.as_bytes(), Readers::All)?;
+    directory.write_new("catalogue.toml", CATALOGUE.as_bytes(), Readers::All)?;
     Ok(())
 }
 
 /// A client's, its instruments, and what the gateway's card issuer is to know of it.
-pub(crate) fn client(layout: &Layout, directory: &str, name: &ClientName) -> Result<(), Failure> {
-    let filled = |text: &str| text.replace(SAMPLE_CLIENT, name.as_str());
-    write_new(
-        &layout.path(&format!("{directory}/client.toml")),
-        filled(CLIENT).as_bytes(),
-        Readers::All,
-    )?;
-    write_new(
-        &layout.path(&format!("{directory}/instruments.toml")),
-        INSTRUMENTS.as_bytes(),
-        Readers::Owner,
-    )?;
+pub(crate) fn client(directory: &PartyDirectory<'_>, name: &ClientName) -> Result<(), Failure> {
+    let filled = |sample: &str| filled(sample, &[(SAMPLE_CLIENT, name.as_str())]);
+    directory.write_new("client.toml", filled(CLIENT).as_bytes(), Readers::All)?;
+    directory.write_new("instruments.toml", INSTRUMENTS.as_bytes(), Readers::Owner)?;
     // A further client's cards are the same sample numbers, so its accounts are for an operator to choose.
-    if directory == "client" {
-        write_new(
+    if directory.is("client") {
+        let layout = directory.layout();
+        layout.write_new(
             &layout.path("gateway/accounts.toml"),
             filled(ACCOUNTS).as_bytes(),
             Readers::Owner,

@@ -8,11 +8,14 @@ use zeroize::Zeroizing;
 
 use crate::{
     Failure,
-    authority::{self, Authority, PublicPoint, ca_certificate, key_label},
+    authority::{Authority, PublicPoint, ca_certificate, key_label},
     configuration,
-    layout::{Layout, Readers, TokenPlace, write_new},
+    layout::{LockedLayout, Readers, TokenPlace},
+    leaf::check_is_of,
     party,
+    party_directory::PartyDirectory,
     profiles::{self, Hosts, LEAF_DAYS, Purpose},
+    revocation::{Crl, NothingIssued},
     say,
     token_process::{TokenProcess, Usage, WantedKey},
 };
@@ -60,40 +63,74 @@ pub(crate) fn gateway_name() -> Result<GatewayName, Failure> {
 }
 
 /// Makes everything that is missing.
-pub(crate) fn init(layout: &Layout, module: &Path, hosts: &[String]) -> Result<(), Failure> {
+pub(crate) fn init(layout: &LockedLayout, module: &Path, hosts: &[String]) -> Result<(), Failure> {
+    // What can't be completed is found before anything is made.
+    if !layout.softhsm_conf(TokenPlace::Ca).exists()
+        && let Some(there) = cas()
+            .map(|role| layout.ca_certificate(role))
+            .find(|path| path.exists())
+    {
+        return Err(Failure::new(format!(
+            "{} is there, and the token of its CA is not in ca/: bring it back to make what is missing, or use \
+             another directory; what is there can be served without it",
+            there.display()
+        )));
+    }
+    for role in cas() {
+        if layout.ca_crl(role).exists() {
+            Crl::of(layout, role)?;
+        } else {
+            NothingIssued::by(layout, role)?;
+        }
+    }
+    let merchant = PartyDirectory::open(layout, "merchant", Role::Merchant)?;
+    let client = PartyDirectory::open(layout, "client", Role::Client)?;
     let gateway = token(layout, module, TokenPlace::Gateway)?;
     for key in gateway_keys() {
-        let made = gateway.make_key(&key.label, key.usage)?;
+        let made = gateway.make_key(layout, &key.label, key.usage)?;
         step(made, &format!("key {} in the gateway's token", key.label));
     }
     let ca = token(layout, module, TokenPlace::Ca)?;
     for key in ca_keys() {
-        let made = ca.make_key(&key.label, key.usage)?;
+        let made = ca.make_key(layout, &key.label, key.usage)?;
         step(made, &format!("key {} in the CA token", key.label));
     }
     for role in cas() {
-        let path = layout.ca_certificate(role);
-        if !path.exists() {
-            let pem = ca_certificate(layout, &ca, role)?;
-            write_new(&path, pem.as_bytes(), Readers::All)?;
-            step(true, &format!("certificate of the {}", key_label(role)));
-        }
-        if !layout.ca_crl(role).exists() {
-            Authority::open(layout, &ca, role)?.sign_crl(&[])?;
-            step(true, &format!("CRL of the {}", key_label(role)));
-        }
+        certificate_authority(layout, &ca, role)?;
     }
 
     let names = party::hosts(hosts);
     gateway_certificates(layout, &gateway, &ca, &names)?;
-    let merchant = party::make_merchant(layout, &ca, "merchant", MERCHANT, &names)?;
-    party::make_client(layout, &ca, "client")?;
+    let merchant = party::make_merchant(&merchant, &ca, MERCHANT, &names)?;
+    party::make_client(&client, &ca)?;
     configuration::gateway(layout, module, &gateway_name()?, &merchant)?;
     say(&format!(
         "ready: {} (`softhsm-setup status --dir {}` shows it)",
         layout.root().display(),
         layout.root().display()
     ));
+    Ok(())
+}
+
+/// A CA's certificate and first CRL. The certificate gets its file last: a CA that has one has a CRL, and so a
+/// CRL that is missing beside a certificate was lost.
+fn certificate_authority(
+    layout: &LockedLayout,
+    ca: &TokenProcess,
+    role: Option<Role>,
+) -> Result<(), Failure> {
+    let path = layout.ca_certificate(role);
+    if path.exists() {
+        return Ok(());
+    }
+    let pem = ca_certificate(layout, ca, role)?;
+    if !layout.ca_crl(role).exists() {
+        let nothing = NothingIssued::by(layout, role)?;
+        Authority::sign_first_crl(layout, ca, &nothing, &pem)?;
+        step(true, &format!("CRL of the {}", key_label(role)));
+    }
+    layout.write_new(&path, pem.as_bytes(), Readers::All)?;
+    step(true, &format!("certificate of the {}", key_label(role)));
     Ok(())
 }
 
@@ -106,14 +143,11 @@ fn step(made: bool, what: &str) {
 }
 
 /// A token directory with its PINs and configuration, and the token in it.
-fn token(layout: &Layout, module: &Path, place: TokenPlace) -> Result<TokenProcess, Failure> {
+fn token(layout: &LockedLayout, module: &Path, place: TokenPlace) -> Result<TokenProcess, Failure> {
     let tokens = layout.token_file(place, "tokens");
+    let config = configuration::softhsm(&tokens)?;
     std::fs::create_dir_all(&tokens).map_err(|error| Failure::file(&tokens, &error))?;
-    write_new(
-        &layout.softhsm_conf(place),
-        configuration::softhsm(&tokens).as_bytes(),
-        Readers::All,
-    )?;
+    layout.write_new(&layout.softhsm_conf(place), config.as_bytes(), Readers::All)?;
     let token = TokenProcess::start(layout, place, module)?;
     let user_pin = layout.user_pin(place);
     // A made-up PIN would be a wrong one, and tokens lock.
@@ -125,9 +159,9 @@ fn token(layout: &Layout, module: &Path, place: TokenPlace) -> Result<TokenProce
         )));
     }
     for pin in [user_pin, layout.so_pin(place)] {
-        write_new(&pin, random_pin()?.as_bytes(), Readers::Owner)?;
+        layout.write_new(&pin, random_pin()?.as_bytes(), Readers::Owner)?;
     }
-    let made = token.init_token(&layout.so_pin(place))?;
+    let made = token.init_token(layout)?;
     step(made, &format!("token {}", place.label()));
     Ok(token)
 }
@@ -146,7 +180,7 @@ fn random_pin() -> Result<Zeroizing<String>, Failure> {
 }
 
 fn gateway_certificates(
-    layout: &Layout,
+    layout: &LockedLayout,
     gateway: &TokenProcess,
     ca: &TokenProcess,
     names: &Hosts,
@@ -160,7 +194,7 @@ fn gateway_certificates(
         let path = layout.token_file(TokenPlace::Gateway, &format!("{label}.pem"));
         let public = gateway.public(label)?;
         if path.exists() {
-            authority::check_is_of(&path, &public)?;
+            check_is_of(&path, &public)?;
             continue;
         }
         let hosts = match purpose {
@@ -170,7 +204,7 @@ fn gateway_certificates(
         let params = profiles::leaf(name.party(), purpose, &hosts, LEAF_DAYS)?;
         let pem = Authority::open(layout, ca, Some(Role::Gateway))?
             .issue(&params, &PublicPoint(public))?;
-        write_new(&path, pem.as_bytes(), Readers::All)?;
+        layout.write_new(&path, pem.as_bytes(), Readers::All)?;
         step(true, &format!("certificate of the gateway's key {label}"));
     }
     Ok(())

@@ -7,11 +7,13 @@ use rcgen::{CertificateSigningRequestParams, PKCS_ECDSA_P256_SHA256, PublicKeyDa
 
 use crate::{
     Failure,
-    authority::{Authority, Leaf, PublicPoint, key_label},
+    authority::{Authority, PublicPoint, key_label},
     init::cas,
-    layout::{Layout, Readers, TokenPlace, write_new},
+    layout::{LockedLayout, Readers, TokenPlace},
+    leaf::Leaf,
     print,
     profiles::{self, Hosts, Purpose},
+    revocation::Crl,
     say,
     token_process::TokenProcess,
 };
@@ -27,17 +29,20 @@ pub(crate) struct Wanted {
 
 /// Issues a certificate for the key of a request; nothing else of the request is taken.
 pub(crate) fn issue(
-    layout: &Layout,
+    layout: &LockedLayout,
     module: &Path,
     csr: &Path,
     wanted: &Wanted,
     out: &Path,
 ) -> Result<(), Failure> {
-    if out.exists() {
-        return Err(Failure::new(format!(
+    let is_there = || {
+        Failure::new(format!(
             "{} is there already and stays as it is; name another file with --out",
             out.display()
-        )));
+        ))
+    };
+    if out.exists() {
+        return Err(is_there());
     }
     let text = fs::read_to_string(csr).map_err(|error| Failure::file(csr, &error))?;
     let request = CertificateSigningRequestParams::from_pem(&text).map_err(|error| {
@@ -58,9 +63,11 @@ pub(crate) fn issue(
     let params = profiles::leaf(&name, wanted.usage, &wanted.hosts, wanted.days)?;
     let token = TokenProcess::start(layout, TokenPlace::Ca, module)?;
     let pem = Authority::open(layout, &token, Some(wanted.role))?.issue(&params, &public)?;
-    write_new(out, pem.as_bytes(), Readers::All)?;
+    if !layout.write_new(out, pem.as_bytes(), Readers::All)? {
+        return Err(is_there());
+    }
     say(&format!(
-        "issued {} for {name}, {:?}, {} days{}{}",
+        "issued {} for {name}, {}, {} days{}{}",
         out.display(),
         wanted.usage,
         wanted.days,
@@ -88,10 +95,12 @@ fn listed<T: ToString>(before: &str, names: &[T]) -> String {
 }
 
 /// Revokes a certificate; one that is revoked already stays so.
-pub(crate) fn revoke(layout: &Layout, module: &Path, certificate: &Path) -> Result<(), Failure> {
-    let pem = fs::read(certificate).map_err(|error| Failure::file(certificate, &error))?;
-    let leaf = Leaf::read(&pem)
-        .ok_or_else(|| Failure::new(format!("{} is not a certificate", certificate.display())))?;
+pub(crate) fn revoke(
+    layout: &LockedLayout,
+    module: &Path,
+    certificate: &Path,
+) -> Result<(), Failure> {
+    let leaf = Leaf::open(certificate)?;
     let role = cas()
         .find(|role| {
             fs::read(layout.ca_certificate(*role))
@@ -101,11 +110,20 @@ pub(crate) fn revoke(layout: &Layout, module: &Path, certificate: &Path) -> Resu
         })
         .ok_or_else(|| {
             Failure::new(format!(
-                "{} was not issued by a CA of {}",
+                "{} was not issued by a CA of {}; revoke it where it was",
                 certificate.display(),
                 layout.root().display()
             ))
         })?;
+    if Crl::of(layout, role)?.names(&leaf.serial) {
+        print(&format!(
+            "revoked already: {} (serial {}); {} has it",
+            leaf.subject,
+            hex(&leaf.serial),
+            layout.ca_crl(role).display()
+        ));
+        return Ok(());
+    }
     let token = TokenProcess::start(layout, TokenPlace::Ca, module)?;
     Authority::open(layout, &token, role)?.sign_crl(std::slice::from_ref(&leaf.serial))?;
     print(&format!(
@@ -118,7 +136,11 @@ pub(crate) fn revoke(layout: &Layout, module: &Path, certificate: &Path) -> Resu
 }
 
 /// Has every CA sign its CRL anew.
-pub(crate) fn renew_crls(layout: &Layout, module: &Path) -> Result<(), Failure> {
+pub(crate) fn renew_crls(layout: &LockedLayout, module: &Path) -> Result<(), Failure> {
+    // All or none.
+    for role in cas() {
+        Crl::of(layout, role)?;
+    }
     let token = TokenProcess::start(layout, TokenPlace::Ca, module)?;
     for role in cas() {
         Authority::open(layout, &token, role)?.sign_crl(&[])?;

@@ -1,16 +1,17 @@
 //! Where everything is below the provisioned directory, and how a file gets there: whole or not at all,
-//! and never over one that is there.
+//! never over one that is there, and by one command at a time.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write as _},
+    ops::Deref,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use protocol::names::Role;
 
-use crate::Failure;
+use crate::{Failure, say};
 
 /// The label of the gateway's token.
 pub(crate) const GATEWAY_TOKEN: &str = "twinseal-gateway";
@@ -49,13 +50,7 @@ impl TokenPlace {
 }
 
 impl Layout {
-    /// The directory to be made, or completed.
-    pub(crate) fn create(directory: &Path) -> Result<Self, Failure> {
-        fs::create_dir_all(directory).map_err(|error| Failure::file(directory, &error))?;
-        Self::open(directory)
-    }
-
-    /// A directory that is there.
+    /// A directory that is there, to read in.
     pub(crate) fn open(directory: &Path) -> Result<Self, Failure> {
         // SoftHSM's configuration wants an absolute path.
         let root = directory.canonicalize().map_err(|error| {
@@ -65,6 +60,12 @@ impl Layout {
                 directory.display()
             ))
         })?;
+        if root.to_str().is_none() {
+            return Err(Failure::new(format!(
+                "{} is not UTF-8, as configurations are; use a directory with another name",
+                root.display()
+            )));
+        }
         Ok(Self { root })
     }
 
@@ -97,6 +98,24 @@ impl Layout {
         self.path(&format!("pki/{}.pem", file_stem(role)))
     }
 
+    /// Every file with the name of a certificate, in the directory and in those just below it.
+    pub(crate) fn certificates(&self) -> Result<Vec<PathBuf>, Failure> {
+        let entries = |directory: &Path| -> Result<Vec<PathBuf>, Failure> {
+            fs::read_dir(directory)
+                .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
+                .map_err(|error| Failure::file(directory, &error))
+        };
+        let mut files = entries(&self.root)?;
+        for directory in files.clone() {
+            if directory.is_dir() {
+                files.extend(entries(&directory)?);
+            }
+        }
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "pem"));
+        files.sort();
+        Ok(files)
+    }
+
     /// The CRL of a CA: `None` is the root.
     pub(crate) fn ca_crl(&self, role: Option<Role>) -> PathBuf {
         self.path(&format!("pki/{}.crl", file_stem(role)))
@@ -116,46 +135,115 @@ pub(crate) enum Readers {
     All,
 }
 
-/// Writes a file that is not there; one that is stays as it is. Tells whether it wrote.
-pub(crate) fn write_new(path: &Path, content: &[u8], readers: Readers) -> Result<bool, Failure> {
-    if path.exists() {
-        return Ok(false);
-    }
-    replace(path, content, readers)?;
-    Ok(true)
+/// The provisioned directory while no other command writes in it. What writes wants one of these, so that
+/// nothing is read, changed and written back while another command does the same.
+pub(crate) struct LockedLayout {
+    layout: Layout,
+    /// Unlocked when it is closed, however this process ends.
+    _lock: File,
 }
 
-/// Writes a file in place of the one that is there: a reader finds the old or the new one, whole.
-pub(crate) fn replace(path: &Path, content: &[u8], readers: Readers) -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure::file(path, &error);
-    // The parent of a bare file name is the empty path.
-    let directory = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(directory).map_err(failed)?;
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".unfinished");
-    let unfinished = PathBuf::from(unfinished);
-    // Left by a run that was interrupted.
-    match fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
+impl Deref for LockedLayout {
+    type Target = Layout;
+
+    fn deref(&self) -> &Layout {
+        &self.layout
     }
-    let mode = match readers {
-        Readers::Owner => 0o600,
-        Readers::All => 0o644,
+}
+
+impl LockedLayout {
+    /// The directory to be made, or completed. Waits until no other command writes.
+    pub(crate) fn create(directory: &Path) -> Result<Self, Failure> {
+        fs::create_dir_all(directory).map_err(|error| Failure::file(directory, &error))?;
+        Self::open(directory)
+    }
+
+    /// A directory that is there. Waits until no other command writes.
+    pub(crate) fn open(directory: &Path) -> Result<Self, Failure> {
+        let layout = Layout::open(directory)?;
+        let lock = lock(layout.root(), || {
+            say(&format!(
+                "waiting: another softhsm-setup writes in {}",
+                layout.root().display()
+            ));
+        })?;
+        Ok(Self {
+            layout,
+            _lock: lock,
+        })
+    }
+
+    /// Writes a file that is not there; one that is stays as it is. Tells whether it wrote.
+    pub(crate) fn write_new(
+        &self,
+        path: &Path,
+        content: &[u8],
+        readers: Readers,
+    ) -> Result<bool, Failure> {
+        if path.exists() {
+            return Ok(false);
+        }
+        self.replace(path, content, readers)?;
+        Ok(true)
+    }
+
+    /// Writes a file in place of the one that is there: a reader finds the old or the new one, whole.
+    pub(crate) fn replace(
+        &self,
+        path: &Path,
+        content: &[u8],
+        readers: Readers,
+    ) -> Result<(), Failure> {
+        let failed = |error: io::Error| Failure::file(path, &error);
+        // The parent of a bare file name is the empty path.
+        let directory = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        fs::create_dir_all(directory).map_err(failed)?;
+        let mut unfinished = path.as_os_str().to_owned();
+        unfinished.push(".unfinished");
+        let unfinished = PathBuf::from(unfinished);
+        // Left by a run that was interrupted.
+        match fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let mode = match readers {
+            Readers::Owner => 0o600,
+            Readers::All => 0o644,
+        };
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&unfinished)
+            .map_err(failed)?;
+        file.write_all(content).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        fs::rename(&unfinished, path).map_err(failed)?;
+        File::open(directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(failed)
+    }
+}
+
+/// Locks a directory against every other process that locks it; `waits` is called before it has to wait.
+pub(crate) fn lock(directory: &Path, waits: impl FnOnce()) -> Result<File, Failure> {
+    let failed = |error: io::Error| {
+        Failure::new(format!(
+            "{} can't be locked: {error}; use a directory on a file system with locks, and that you may read",
+            directory.display()
+        ))
     };
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&unfinished)
-        .map_err(failed)?;
-    file.write_all(content).map_err(failed)?;
-    file.sync_all().map_err(failed)?;
-    fs::rename(&unfinished, path).map_err(failed)?;
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(failed)
+    let file = File::open(directory).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            waits();
+            file.lock().map_err(failed)?;
+        }
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    Ok(file)
 }

@@ -11,8 +11,11 @@ mod configuration;
 mod init;
 mod issue;
 mod layout;
+mod leaf;
 mod party;
+mod party_directory;
 mod profiles;
+mod revocation;
 mod status;
 mod token_process;
 
@@ -26,7 +29,7 @@ use clap::Parser as _;
 
 use crate::{
     cli::{Cli, Command, Place},
-    layout::Layout,
+    layout::{Layout, LockedLayout},
 };
 
 /// Something could not be done; its text ends with what to do.
@@ -67,7 +70,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Init { place, host } => {
-            let layout = Layout::create(&place.dir)?;
+            let layout = LockedLayout::create(&place.dir)?;
             init::init(&layout, &module(&place)?, &host)?;
         }
         Command::Status { place, json } => {
@@ -85,7 +88,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             days,
             out,
         } => {
-            let layout = Layout::open(&place.dir)?;
+            let layout = LockedLayout::open(&place.dir)?;
             let wanted = issue::Wanted {
                 role: role.into(),
                 usage,
@@ -96,15 +99,15 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             issue::issue(&layout, &module(&place)?, &csr, &wanted, &out)?;
         }
         Command::Revoke { place, certificate } => {
-            let layout = Layout::open(&place.dir)?;
+            let layout = LockedLayout::open(&place.dir)?;
             issue::revoke(&layout, &module(&place)?, &certificate)?;
         }
         Command::Crl { place } => {
-            let layout = Layout::open(&place.dir)?;
+            let layout = LockedLayout::open(&place.dir)?;
             issue::renew_crls(&layout, &module(&place)?)?;
         }
         Command::Client { place, out } => {
-            let layout = Layout::open(&place.dir)?;
+            let layout = LockedLayout::open(&place.dir)?;
             party::add_client(&layout, &module(&place)?, &out)?;
         }
         Command::Merchant {
@@ -113,7 +116,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             host,
             out,
         } => {
-            let layout = Layout::open(&place.dir)?;
+            let layout = LockedLayout::open(&place.dir)?;
             party::add_merchant(&layout, &module(&place)?, &name, &host, &out)?;
         }
         Command::TokenProcess {
@@ -137,6 +140,13 @@ fn module(place: &Place) -> Result<PathBuf, Failure> {
         "/opt/homebrew/lib/softhsm/libsofthsm2.so",
     ];
     if let Some(module) = &place.module {
+        // It goes into a configuration.
+        if module.to_str().is_none() {
+            return Err(Failure::new(format!(
+                "--module {} is not UTF-8; give it a link with another name",
+                module.display()
+            )));
+        }
         return Ok(module.clone());
     }
     SOFTHSM

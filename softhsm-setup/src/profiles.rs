@@ -13,7 +13,7 @@ use time::{Duration, OffsetDateTime};
 use crate::Failure;
 
 /// id-kp-documentSigning (RFC 9336).
-const DOCUMENT_SIGNING: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 3, 36];
+pub(crate) const DOCUMENT_SIGNING: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 3, 36];
 
 const ROOT_DAYS: i64 = 3650;
 const ISSUING_CA_DAYS: i64 = 1825;
@@ -30,6 +30,16 @@ pub(crate) enum Purpose {
     Encryption,
     /// To be a server or client of TLS; merchants and gateways.
     Tls,
+}
+
+impl std::fmt::Display for Purpose {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Purpose::Signing => "signing",
+            Purpose::Encryption => "encryption",
+            Purpose::Tls => "TLS",
+        })
+    }
 }
 
 /// Which names a certificate has beside the party's URN.
@@ -86,7 +96,7 @@ fn refuse_impossible(role: Role, purpose: Purpose, hosts: &Hosts) -> Result<(), 
         | (Role::Gateway | Role::Merchant, Purpose::Tls) => {}
         _ => {
             return Err(Failure::new(format!(
-                "a {role} has no {purpose:?} certificate; see docs/PROTOCOL.md section 1"
+                "a {role} has no {purpose} certificate; see docs/PROTOCOL.md section 1"
             )));
         }
     }
@@ -94,7 +104,7 @@ fn refuse_impossible(role: Role, purpose: Purpose, hosts: &Hosts) -> Result<(), 
         purpose == Purpose::Tls || (role, purpose) == (Role::Merchant, Purpose::Signing);
     if !hosts.dns.is_empty() && !may_have_dns {
         return Err(Failure::new(format!(
-            "a {role}'s {purpose:?} certificate has no DNS names; leave out --dns"
+            "a {role}'s {purpose} certificate has no DNS names; leave out --dns"
         )));
     }
     if !hosts.ip.is_empty() && purpose != Purpose::Tls {
@@ -105,13 +115,21 @@ fn refuse_impossible(role: Role, purpose: Purpose, hosts: &Hosts) -> Result<(), 
     Ok(())
 }
 
+/// The common name of a CA: `None` is the root.
+pub(crate) fn ca_name(role: Option<Role>) -> String {
+    role.map_or_else(
+        || "Twinseal root CA".to_owned(),
+        |role| format!("Twinseal {role} CA"),
+    )
+}
+
 /// A CA's certificate: the root's, or the issuing CA's of a role.
 pub(crate) fn ca(role: Option<Role>) -> Result<CertificateParams, Failure> {
-    let (name, days, constraint) = match role {
-        None => ("Twinseal root CA".to_owned(), ROOT_DAYS, 1),
-        Some(role) => (format!("Twinseal {role} CA"), ISSUING_CA_DAYS, 0),
+    let (days, constraint) = match role {
+        None => (ROOT_DAYS, 1),
+        Some(_) => (ISSUING_CA_DAYS, 0),
     };
-    let mut params = base(&name, days)?;
+    let mut params = base(&ca_name(role), days)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(constraint));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.use_authority_key_identifier_extension = role.is_some();

@@ -8,12 +8,14 @@ use time::OffsetDateTime;
 
 use crate::{
     Failure,
-    authority::{Crl, Leaf, key_label},
+    authority::key_label,
     init::{ca_keys, cas, gateway_keys},
     issue::hex,
     layout::{Layout, TokenPlace},
-    print,
-    token_process::TokenProcess,
+    leaf::Leaf,
+    print, profiles,
+    revocation::Crl,
+    token_process::{FoundKey, TokenProcess},
 };
 
 /// Fewer days left than this want care.
@@ -43,6 +45,9 @@ struct KeyStatus {
 struct CertificateStatus {
     file: String,
     missing: bool,
+    /// Something else than a certificate is there.
+    damaged: bool,
+    revoked: bool,
     subject: String,
     issuing_ca: String,
     serial: String,
@@ -75,8 +80,10 @@ pub(crate) fn status(layout: &Layout, module: &Path, json: bool) -> Result<ExitC
         }
         let found = TokenProcess::start(layout, place, module)?.keys(wanted.clone())?;
         for key in &found {
+            let is_certified = is_of_its_certificate(layout, place, key);
             let verdict = match (key.wanted, key.violations.as_slice()) {
                 (false, _) => "not one of ours".to_owned(),
+                (true, []) if !is_certified => "not the key of its certificate".to_owned(),
                 (true, []) => "as its policy".to_owned(),
                 (true, violations) => violations.join("; "),
             };
@@ -85,7 +92,7 @@ pub(crate) fn status(layout: &Layout, module: &Path, json: bool) -> Result<ExitC
                 key: key.label.clone(),
                 class: key.class.clone(),
                 public: key.public.as_deref().map(hex),
-                well: !key.wanted || key.violations.is_empty(),
+                well: !key.wanted || (key.violations.is_empty() && is_certified),
                 verdict,
             });
         }
@@ -129,6 +136,25 @@ pub(crate) fn status(layout: &Layout, module: &Path, json: bool) -> Result<ExitC
     Ok(ExitCode::from(if status.well { 0 } else { 3 }))
 }
 
+/// Whether a key is the one of the certificate that belongs to it; one without certificate is.
+fn is_of_its_certificate(layout: &Layout, place: TokenPlace, key: &FoundKey) -> bool {
+    let path = match place {
+        TokenPlace::Gateway => layout.token_file(place, &format!("{}.pem", key.label)),
+        TokenPlace::Ca => {
+            let ca = cas().find(|role| key_label(*role) == key.label);
+            match ca {
+                Some(role) => layout.ca_certificate(role),
+                None => return true,
+            }
+        }
+    };
+    // One that can't be read has a row of its own.
+    let (Some(public), Ok(certificate)) = (&key.public, Leaf::open(&path)) else {
+        return true;
+    };
+    &certificate.public_point == public
+}
+
 /// The certificates of CAs and gateway, which must be there, and those of every party directory.
 fn certificate_files(layout: &Layout) -> Vec<String> {
     let mut files: Vec<String> = cas()
@@ -168,20 +194,35 @@ fn certificate_status(
             ..CertificateStatus::default()
         });
     }
-    let pem = fs::read(&path).map_err(|error| Failure::file(&path, &error))?;
-    let leaf = Leaf::read(&pem)
-        .ok_or_else(|| Failure::new(format!("{} is not a certificate", path.display())))?;
+    let Ok(leaf) = Leaf::open(&path) else {
+        return Ok(CertificateStatus {
+            file: file.to_owned(),
+            damaged: true,
+            ..CertificateStatus::default()
+        });
+    };
     let days_left = (leaf.not_after - now).whole_days();
+    let revoked = is_revoked(layout, &leaf);
     Ok(CertificateStatus {
         file: file.to_owned(),
         missing: false,
+        damaged: false,
+        revoked,
         x5t: Digest::of(&leaf.der).to_string(),
         serial: hex(&leaf.serial),
         subject: leaf.subject,
         issuing_ca: leaf.issuing_ca,
         days_left,
-        well: days_left >= CARE_DAYS,
+        well: days_left >= CARE_DAYS && !revoked,
     })
+}
+
+/// Whether the CRL of a certificate's CA names it. A CRL that can't be read has a row of its own.
+fn is_revoked(layout: &Layout, leaf: &Leaf) -> bool {
+    cas()
+        .filter(|role| profiles::ca_name(*role) == leaf.issuing_ca)
+        .filter_map(|role| Crl::of(layout, role).ok())
+        .any(|crl| crl.names(&leaf.serial))
 }
 
 fn crl_status(
@@ -202,9 +243,7 @@ fn crl_status(
             ..CrlStatus::default()
         });
     }
-    let pem = fs::read(&path).map_err(|error| Failure::file(&path, &error))?;
-    let crl =
-        Crl::read(&pem).ok_or_else(|| Failure::new(format!("{} is not a CRL", path.display())))?;
+    let crl = Crl::of(layout, role)?;
     let days_left = (crl.next_update - now).whole_days();
     Ok(CrlStatus {
         file,
@@ -241,10 +280,15 @@ fn print_tables(status: &Status) {
             "{} {:<26}{:<44}{:>5}  {}",
             mark(certificate.well),
             certificate.file,
-            if certificate.missing {
-                "missing"
-            } else {
-                &certificate.subject
+            match (
+                certificate.missing,
+                certificate.damaged,
+                certificate.revoked
+            ) {
+                (true, ..) => "missing".to_owned(),
+                (_, true, _) => "not a certificate".to_owned(),
+                (.., true) => format!("{}, REVOKED", certificate.subject),
+                _ => certificate.subject.clone(),
             },
             certificate.days_left,
             certificate.x5t
@@ -267,8 +311,9 @@ fn print_tables(status: &Status) {
     }
     if !status.well {
         print(
-            "\n! needs care: missing things are made by `softhsm-setup init`, CRLs signed anew by `softhsm-setup \
-             crl`, certificates issued by `softhsm-setup issue`",
+            "\n! needs care: missing things are made by `softhsm-setup init`, but a lost CRL comes from a backup; \
+             CRLs are signed anew by `softhsm-setup crl`, certificates issued by `softhsm-setup issue`; move a damaged or revoked one and its key away and \
+             `softhsm-setup init` makes new ones",
         );
     }
 }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Failure,
-    layout::{Layout, TokenPlace},
+    layout::{self, Layout, LockedLayout, TokenPlace},
 };
 
 /// The hidden command.
@@ -73,6 +73,13 @@ enum Request {
         label: String,
         digest: Vec<u8>,
     },
+}
+
+impl Request {
+    /// Whether it changes what is in the token.
+    const fn changes(&self) -> bool {
+        matches!(self, Request::InitToken { .. } | Request::MakeKey(_))
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -151,14 +158,19 @@ impl TokenProcess {
     }
 
     /// Initialises the token, unless it is there. Tells whether it did.
-    pub(crate) fn init_token(&self, so_pin: &Path) -> Result<bool, Failure> {
+    pub(crate) fn init_token(&self, layout: &LockedLayout) -> Result<bool, Failure> {
         self.made(&Request::InitToken {
-            so_pin: so_pin.to_owned(),
+            so_pin: layout.so_pin(self.place),
         })
     }
 
     /// Makes a key, unless its label is there. Tells whether it did.
-    pub(crate) fn make_key(&self, label: &str, usage: Usage) -> Result<bool, Failure> {
+    pub(crate) fn make_key(
+        &self,
+        _: &LockedLayout,
+        label: &str,
+        usage: Usage,
+    ) -> Result<bool, Failure> {
         self.made(&Request::MakeKey(WantedKey {
             label: label.to_owned(),
             usage,
@@ -245,6 +257,9 @@ impl Drop for TokenProcess {
 
 /// The child's end: answers until its input ends.
 pub(crate) fn serve(module: &Path, label: &str, user_pin: &Path) -> Result<(), Failure> {
+    // Held until this process ends: when the parent is killed its lock is gone, but what it asked for may still
+    // go on here.
+    let mut lock = None;
     let mut token = ServedToken {
         module,
         label,
@@ -257,7 +272,14 @@ pub(crate) fn serve(module: &Path, label: &str, user_pin: &Path) -> Result<(), F
         let line = line.map_err(failed)?;
         let response = serde_json::from_str(&line)
             .map_err(|error| error.to_string())
-            .and_then(|request| token.answer(request).map_err(|error| error.to_string()))
+            .and_then(|request: Request| {
+                if lock.is_none() && request.changes() {
+                    let directory = user_pin.parent().unwrap_or(user_pin);
+                    let locked = layout::lock(directory, || ());
+                    lock = Some(locked.map_err(|error| error.to_string())?);
+                }
+                token.answer(request).map_err(|error| error.to_string())
+            })
             .unwrap_or_else(Response::Failed);
         let mut answer =
             serde_json::to_string(&response).map_err(|error| Failure::new(error.to_string()))?;

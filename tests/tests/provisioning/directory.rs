@@ -6,7 +6,7 @@ use std::{
     io::{BufRead as _, BufReader},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 use serde_json::Value;
@@ -27,12 +27,29 @@ pub(crate) const LEAVES: [(&str, &str); 6] = [
 pub(crate) const CAS: [&str; 4] = ["root", "client-ca", "merchant-ca", "gateway-ca"];
 
 /// A directory of a test's own.
-pub(crate) struct Directory(TempDir);
+pub(crate) struct Directory {
+    root: PathBuf,
+    /// It goes away with this.
+    _above: TempDir,
+}
 
 impl Directory {
     /// One in which nothing is.
     pub(crate) fn empty() -> Self {
-        Self(TempDir::new().unwrap())
+        let above = TempDir::new().unwrap();
+        Self {
+            root: above.path().to_owned(),
+            _above: above,
+        }
+    }
+
+    /// One with this name, which is not there yet.
+    pub(crate) fn named(name: &str) -> Self {
+        let above = TempDir::new().unwrap();
+        Self {
+            root: above.path().join(name),
+            _above: above,
+        }
     }
 
     /// One in which everything is.
@@ -43,7 +60,7 @@ impl Directory {
     }
 
     pub(crate) fn path(&self, relative: &str) -> PathBuf {
-        self.0.path().join(relative)
+        self.root.join(relative)
     }
 
     pub(crate) fn text(&self, relative: &str) -> String {
@@ -57,13 +74,22 @@ impl Directory {
     fn command(&self, arguments: &[&str]) -> Command {
         let (name, rest) = arguments.split_first().unwrap();
         let mut command = Command::new(program("softhsm-setup"));
-        command.arg(name).arg("--dir").arg(self.0.path()).args(rest);
+        command.arg(name).arg("--dir").arg(&self.root).args(rest);
         command
     }
 
     /// Runs `softhsm-setup`, whatever comes of it.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
+    }
+
+    /// Starts `softhsm-setup`, which goes on by itself.
+    pub(crate) fn started(&self, arguments: &[&str]) -> Child {
+        self.command(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
     }
 
     /// Runs `softhsm-setup`, and gives what it told.
@@ -186,7 +212,7 @@ impl Directory {
     /// at every login.
     pub(crate) fn files(&self) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
         let mut found = BTreeMap::new();
-        read_below(self.0.path(), &mut found);
+        read_below(&self.root, &mut found);
         found
     }
 

@@ -18,9 +18,8 @@ fn what_is_missing_is_made_and_everything_else_stays() {
         &["client/client.toml"],
         &["client/signing.pem"],
         &["client/instruments.toml"],
-        &["pki/client-ca.crl"],
-        &["pki/root.crl", "pki/gateway-ca.crl"],
         &["pki/merchant-ca.pem"],
+        &["pki/root.pem"],
     ] {
         let before = directory.files();
         for file in missing {
@@ -62,7 +61,9 @@ fn a_run_that_was_killed_is_completed_by_another() {
         "token twinseal-gateway",
         "key index",
         "token twinseal-ca",
+        "CRL of the root-ca",
         "certificate of the root-ca",
+        "CRL of the gateway-ca",
         "certificate of the gateway's key tls",
         "tls key and certificate of urn:twinseal:merchant",
         "signing key and certificate of urn:twinseal:client",

@@ -180,18 +180,18 @@ fn what_no_profile_has_is_refused() {
             &["--ip", "192.0.2.7"],
             "leave out --ip",
         ),
-        ("client", "tls", &[], "a client has no Tls certificate"),
+        ("client", "tls", &[], "a client has no TLS certificate"),
         (
             "client",
             "encryption",
             &[],
-            "a client has no Encryption certificate",
+            "a client has no encryption certificate",
         ),
         (
             "merchant",
             "encryption",
             &[],
-            "a merchant has no Encryption certificate",
+            "a merchant has no encryption certificate",
         ),
     ] {
         let arguments = [&arguments(&csr, role, usage, &out)[..], more].concat();

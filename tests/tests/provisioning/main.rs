@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod at_once;
 mod certificates;
 mod directory;
 mod init;
 mod interrupted;
 mod issue;
+mod lost;
+mod odd_paths;
+mod parties;
 mod revoke;
 mod serving;
 mod status;

@@ -150,6 +150,7 @@ fn a_missing_certificate_or_crl_needs_care() {
     let (_, text) = table(&directory);
     assert_eq!(text.matches("missing ").count(), 2 + 1, "{text}");
     assert!(text.contains("made by `softhsm-setup init`"), "{text}");
+    assert!(text.contains("a lost CRL comes from a backup"), "{text}");
 }
 
 #[test]
@@ -191,4 +192,49 @@ fn a_key_that_nobody_knows_is_shown_and_no_fault() {
         text.contains("somebody-s") && text.contains("not one of ours"),
         "{text}"
     );
+}
+
+#[test]
+fn a_revoked_and_a_damaged_certificate_need_care_and_the_others_are_still_shown() {
+    let directory = Directory::provisioned();
+    let revoked = directory.text("client/signing.pem");
+    directory.done(&["revoke", "--certificate", &revoked]);
+    fs::write(directory.path("merchant/tls.pem"), "garbage").unwrap();
+    let (code, status) = directory.status();
+    assert_eq!(code, 3, "{status:#}");
+    assert_eq!(
+        care(&status, "certificates", "file"),
+        ["client/signing.pem", "merchant/tls.pem"]
+    );
+    let (_, text) = table(&directory);
+    assert!(text.contains("REVOKED"), "{text}");
+    assert!(text.contains("not a certificate"), "{text}");
+    assert!(text.contains("gateway/encryption.pem"), "{text}");
+}
+
+#[test]
+fn a_ca_whose_token_was_carried_away_is_not_made_again() {
+    let directory = Directory::provisioned();
+    let elsewhere = directory.path("elsewhere");
+    fs::rename(directory.path("ca"), &elsewhere).unwrap();
+    let told = directory.refused(&["init"]);
+    assert!(told.contains("bring it back"), "{told}");
+    assert!(!directory.path("ca").exists());
+    assert_eq!(directory.status().0, 0);
+
+    // Nor is another token taken for it.
+    let other = Directory::provisioned();
+    fs::rename(other.path("ca"), directory.path("ca")).unwrap();
+    let conf = directory.path("ca/softhsm2.conf");
+    let text = fs::read_to_string(&conf).unwrap();
+    fs::write(
+        &conf,
+        text.replace(&other.text("ca"), &directory.text("ca")),
+    )
+    .unwrap();
+    let told = directory.refused(&["crl"]);
+    assert!(told.contains("carried away"), "{told}");
+    let (code, status) = directory.status();
+    assert_eq!(code, 3, "{status:#}");
+    assert_eq!(care(&status, "keys", "key").len(), 4);
 }

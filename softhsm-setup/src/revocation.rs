@@ -1,0 +1,109 @@
+//! What is revoked: a CA's CRL, which is never begun anew once the CA has certified anything.
+
+use std::{fs, io, path::Path};
+
+use protocol::names::Role;
+use time::OffsetDateTime;
+use x509_parser::{
+    prelude::{CertificateRevocationList, FromDer as _},
+    revocation_list::RevokedCertificate,
+};
+
+use crate::{Failure, layout::Layout, leaf::Leaf, profiles};
+
+/// Where a CRL can be had that is not where it belongs.
+const RESTORE: &str = "put it back from a backup, or from a service that loaded it: `GET /v1/certificates` of a \
+                       running gateway has it among its crls, in base64, and `base64 -d | openssl crl \
+                       -inform DER` makes a file of it";
+
+fn lost(path: &Path) -> Failure {
+    Failure::new(format!(
+        "{} is missing, and a new one would make every revoked certificate good again; {RESTORE}",
+        path.display()
+    ))
+}
+
+/// That a CA has certified nothing, as far as its directory can tell: only then is its first CRL empty. A CA's
+/// certificate gets its file after the CRL, so a run that was interrupted can be completed.
+pub(crate) struct NothingIssued {
+    role: Option<Role>,
+}
+
+impl NothingIssued {
+    /// Looks for the CA's certificate, and for certificates that it issued.
+    ///
+    /// # Errors
+    ///
+    /// When there is one; the text says how the CRL is restored.
+    pub(crate) fn by(layout: &Layout, role: Option<Role>) -> Result<Self, Failure> {
+        if layout.ca_certificate(role).exists() {
+            return Err(lost(&layout.ca_crl(role)));
+        }
+        let ca = profiles::ca_name(role);
+        for file in layout.certificates()? {
+            let issued = fs::read(&file)
+                .ok()
+                .and_then(|pem| Leaf::read(&pem))
+                .is_some_and(|leaf| leaf.issuing_ca == ca);
+            if issued {
+                return Err(Failure::new(format!(
+                    "{} is missing, and {}, but the CA issued {}; {RESTORE}; if the CA's key is new, too, move \
+                     what the former one issued out of {}",
+                    layout.ca_crl(role).display(),
+                    layout.ca_certificate(role).display(),
+                    file.display(),
+                    layout.root().display()
+                )));
+            }
+        }
+        Ok(Self { role })
+    }
+
+    /// The CA that it is true of: `None` is the root.
+    pub(crate) const fn role(&self) -> Option<Role> {
+        self.role
+    }
+}
+
+/// What matters of a CRL.
+pub(crate) struct Crl {
+    pub(crate) number: u64,
+    pub(crate) next_update: OffsetDateTime,
+    pub(crate) revoked: Vec<(Vec<u8>, OffsetDateTime)>,
+}
+
+impl Crl {
+    /// A CA's CRL. One that is missing is never taken for an empty one: that would make every certificate
+    /// good again that was revoked.
+    pub(crate) fn of(layout: &Layout, role: Option<Role>) -> Result<Self, Failure> {
+        let path = layout.ca_crl(role);
+        match fs::read(&path) {
+            Ok(pem) => Self::read(&pem)
+                .ok_or_else(|| Failure::new(format!("{} is not a CRL; {RESTORE}", path.display()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(lost(&path)),
+            Err(error) => Err(Failure::file(&path, &error)),
+        }
+    }
+
+    /// Whether it names a certificate, by its serial number.
+    pub(crate) fn names(&self, serial: &[u8]) -> bool {
+        self.revoked.iter().any(|(revoked, _)| revoked == serial)
+    }
+
+    pub(crate) fn read(pem: &[u8]) -> Option<Self> {
+        let (_, pem) = x509_parser::pem::parse_x509_pem(pem).ok()?;
+        let (_, crl) = CertificateRevocationList::from_der(&pem.contents).ok()?;
+        let digits = crl.crl_number()?.to_u64_digits();
+        let revoked = |entry: &RevokedCertificate<'_>| {
+            (
+                entry.raw_serial().to_vec(),
+                entry.revocation_date.to_datetime(),
+            )
+        };
+        Some(Self {
+            number: digits.first().copied().unwrap_or(0),
+            next_update: crl.next_update()?.to_datetime(),
+            revoked: crl.iter_revoked_certificates().map(revoked).collect(),
+        })
+    }
+}
