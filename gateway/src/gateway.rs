@@ -5,16 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mtls::SharedTrust;
+use mtls::{SharedTrust, rate_limit::RateLimit};
 use protocol::{
     names::{ClientName, GatewayName, MerchantName},
     pki::Trust,
     time::{Skew, Timestamp},
 };
 
-use crate::{
-    access::MerchantDirectory, config::Limits, keys::GatewayKeys, limits::RateLimit, store::Store,
-};
+use crate::{access::MerchantDirectory, config::Limits, keys::GatewayKeys, store::Store};
 
 /// Keys, trust, store and limits of one gateway.
 pub(crate) struct Gateway {

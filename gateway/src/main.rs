@@ -15,7 +15,6 @@ mod gateway;
 mod http;
 mod keys;
 mod ledger;
-mod limits;
 mod monitoring;
 mod output;
 mod payment;

@@ -104,9 +104,24 @@ pub(crate) struct Limits {
     pub(crate) handshakes_per_address: Option<NonZeroU16>,
     /// Seconds for which a peer may take nothing of its answers.
     pub(crate) write_seconds: Option<NonZeroU16>,
+    /// Orders and client sessions per minute of one address, together, and as many at once.
+    pub(crate) openings_per_minute: Option<NonZeroU16>,
+    /// Days until an order that nobody paid, or tried to, is forgotten.
+    pub(crate) order_days: Option<NonZeroU16>,
 }
 
 impl Limits {
+    /// Orders and client sessions per minute of one address.
+    pub(crate) fn openings_per_minute(&self) -> u32 {
+        self.openings_per_minute
+            .map_or(120, |limit| limit.get().into())
+    }
+
+    /// How long an order that nobody paid is kept, in seconds.
+    pub(crate) fn order_seconds(&self) -> u64 {
+        self.order_days.map_or(7, |days| u64::from(days.get())) * 24 * 60 * 60
+    }
+
     /// Those of a listener; what the file leaves out is as [`server::Limits`] has it.
     pub(crate) fn of_listener(&self) -> server::Limits {
         let default = server::Limits::default();

@@ -24,12 +24,13 @@ pub(crate) async fn payers(
     peer: Peer,
     request: Request<Incoming>,
 ) -> Answer {
-    let route = async |request| payers_route(&merchant, request).await;
+    let route = async |request| payers_route(&merchant, &peer, request).await;
     respond("payers", &peer, request, route).await
 }
 
 async fn payers_route(
     merchant: &Arc<Merchant>,
+    peer: &Peer,
     request: Request<Incoming>,
 ) -> Result<Answer, Failure> {
     let path = request.uri().path().to_owned();
@@ -45,11 +46,13 @@ async fn payers_route(
             json(StatusCode::OK, &shop)
         }
         (&Method::POST, ORDERS) => {
+            merchant.opening(peer.source())?;
             let wish = protocol::json::read(&json_body(request).await?)?;
             let order = service::order(merchant, wish).await?;
             json(StatusCode::CREATED, &object!({ "order": order }))
         }
         (&Method::POST, SESSIONS) => {
+            merchant.opening(peer.source())?;
             let body = json_body(request).await?;
             let session = service::open_session(merchant, &body).await?;
             json(StatusCode::OK, &object!({ "session": session }))

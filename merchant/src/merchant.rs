@@ -4,9 +4,10 @@ use std::{
     collections::HashSet,
     error::Error,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
-use mtls::SharedTrust;
+use mtls::{SharedTrust, rate_limit::RateLimit, server::Source};
 use protocol::{
     authorization::Capture,
     identifiers::{Digest, Xid},
@@ -40,6 +41,10 @@ pub(crate) struct Merchant {
     pub(crate) asking: Asking,
     /// Whose turn it is to ask for something after a purchase.
     pub(crate) turns: Turns,
+    /// Orders and client sessions that anybody may have opened, by address.
+    openings: RateLimit<Source>,
+    /// How long an order that nobody paid is kept, in seconds.
+    pub(crate) order_seconds: u64,
 }
 
 impl Merchant {
@@ -64,7 +69,23 @@ impl Merchant {
             skew: Skew::default(),
             asking: Asking::default(),
             turns: Turns::at(&config.path(&config.store.path)),
+            openings: RateLimit::new(config.limits.openings_per_minute(), Duration::from_secs(60)),
+            order_seconds: config.limits.order_seconds(),
         })
+    }
+
+    /// Takes note that somebody is about to have something kept: anybody may, so nobody too often.
+    ///
+    /// # Errors
+    /// `rate-limited`.
+    pub(crate) fn opening(&self, source: Source) -> Result<(), Refusal> {
+        if self.openings.take(&source, Instant::now()) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            Problem::RateLimited,
+            "too many orders and sessions of one address",
+        ))
     }
 
     /// Local time.

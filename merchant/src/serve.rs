@@ -32,6 +32,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let listener = Listener::bind_tls(config.listen, tls, config.limits.of_listener()).await?;
     tracing::info!(listener = "payers", address = %listener.local_address(), "listening");
     let asking = tokio::spawn(service::settle_what_is_open(Arc::clone(&merchant)));
+    let forgetting = tokio::spawn(service::forget_what_is_unused(Arc::clone(&merchant)));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = async move {
@@ -45,6 +46,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     listener.serve(handler, stop).await;
     // What is asked at this moment is asked again after the next start.
     asking.abort();
+    forgetting.abort();
     tracing::info!("drained and stopped");
     Ok(())
 }

@@ -5,7 +5,8 @@
 //! - [`server`]: a listener that gives each request to a handler together with its [`server::Peer`];
 //! - [`client`]: an HTTP client for one server, over kept connections;
 //! - [`exchange`]: a request, its JSON body, its answer or its problem;
-//! - [`body`]: bodies within a limit; [`pem`]: certificates, CRLs and keys in files.
+//! - [`body`]: bodies within a limit; [`rate_limit`]: how often somebody may ask;
+//! - [`pem`]: certificates, CRLs and keys in files.
 //!
 //! Which certificate is good is decided by [`protocol::pki::Trust`] alone. There is no resumption:
 //! it would skip that decision. This crate knows nothing of payments.
@@ -15,6 +16,7 @@ pub mod client;
 pub mod exchange;
 pub mod identity;
 pub mod pem;
+pub mod rate_limit;
 pub mod server;
 pub mod trust;
 mod verifier;

@@ -5,6 +5,8 @@ mod connection;
 mod progress;
 mod slots;
 
+pub use slots::Source;
+
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use http_body_util::Full;
@@ -49,6 +51,13 @@ pub struct Peer {
     pub address: SocketAddr,
     /// Its certificate; none, when the listener asks for none or only offers to take one.
     pub certificate: Option<VerifiedCertificate>,
+}
+
+impl Peer {
+    /// What counts as its address.
+    pub fn source(&self) -> Source {
+        Source::of(self.address)
+    }
 }
 
 /// Whether clients of a listener show a certificate.

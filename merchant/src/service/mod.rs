@@ -7,6 +7,7 @@ mod orders;
 mod purchases;
 mod sessions;
 mod settle;
+mod tidy;
 
 pub(crate) use batches::{Closing, close_batch};
 pub(crate) use inquiries::inquire;
@@ -15,3 +16,4 @@ pub(crate) use orders::order;
 pub(crate) use purchases::purchase;
 pub(crate) use sessions::open_session;
 pub(crate) use settle::settle_what_is_open;
+pub(crate) use tidy::forget_what_is_unused;

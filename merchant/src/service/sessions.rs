@@ -51,8 +51,8 @@ pub(crate) async fn open_session(merchant: &Merchant, body: &[u8]) -> Result<Str
         gateway: OfferedGateway::new(merchant.gateway.name().clone(), &offered.chain),
     };
     let response = merchant.signing.sign(&session)?;
-    tracing::info!(sid = %session.sid, order = %session.order, "session opened");
-    merchant
+    let (sid, order) = (session.sid, session.order);
+    let is_kept = merchant
         .store
         .add_session(NewSession {
             session,
@@ -62,5 +62,12 @@ pub(crate) async fn open_session(merchant: &Merchant, body: &[u8]) -> Result<Str
         })
         .await
         .map_err(store_refusal)?;
+    if !is_kept {
+        return Err(Refusal::new(
+            Problem::RateLimited,
+            "the order has too many sessions open",
+        ));
+    }
+    tracing::info!(%sid, %order, "session opened");
     Ok(response)
 }

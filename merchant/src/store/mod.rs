@@ -24,6 +24,15 @@ use protocol::{
 };
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
+/// How many client sessions an order may have open at a time.
+const SESSIONS_PER_ORDER_MAX: u32 = 8;
+
+/// How long a session that nobody used is kept beyond its end, in seconds: for messages that are late.
+const UNUSED_SESSION_SECONDS: u64 = 3600;
+
+/// How much one command forgets: others are to have their turn.
+const FORGOTTEN_MAX: u32 = 1000;
+
 /// The store was not opened, or did not do something. Nothing is half done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
@@ -211,12 +220,15 @@ impl Store {
         .await
     }
 
-    /// Keeps a session, before its response is sent.
-    pub(crate) async fn add_session(&self, new: NewSession) -> Result<(), StoreError> {
+    /// Keeps a session, before its response is sent; tells whether it did: an order has only so many at a
+    /// time.
+    pub(crate) async fn add_session(&self, new: NewSession) -> Result<bool, StoreError> {
         self.run(move |connection| {
-            connection.execute(
-                "INSERT INTO session (sid, shop_order, claims, merchant_x5t, gateway_x5t, response)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            let inserted = connection.execute(
+                "INSERT INTO session (sid, shop_order, claims, merchant_x5t, gateway_x5t, response,
+                     ends_at)
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
+                 WHERE (SELECT count(*) FROM session WHERE shop_order = ?2 AND ends_at > ?8) < ?9",
                 (
                     new.session.sid.as_bytes(),
                     new.session.order.as_bytes(),
@@ -224,9 +236,45 @@ impl Store {
                     new.merchant_x5t.as_bytes(),
                     new.gateway_x5t.as_bytes(),
                     new.response,
+                    rows::seconds(new.session.exp),
+                    rows::seconds(new.session.iat),
+                    SESSIONS_PER_ORDER_MAX,
                 ),
             )?;
-            Ok(())
+            Ok(inserted == 1)
+        })
+        .await
+    }
+
+    /// Forgets sessions that ended unused, and orders of before a moment that nobody paid or tried to; tells how
+    /// many, so that the next command can go on.
+    pub(crate) async fn forget_unused(
+        &self,
+        orders_before: Timestamp,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        self.run(move |connection| {
+            let sessions = connection.execute(
+                "DELETE FROM session WHERE sid IN (
+                     SELECT sid FROM session
+                     WHERE ends_at < ?1
+                         AND NOT EXISTS (SELECT 1 FROM purchase WHERE purchase.sid = session.sid)
+                     LIMIT ?2)",
+                (
+                    rows::seconds(now.minus(UNUSED_SESSION_SECONDS)),
+                    FORGOTTEN_MAX,
+                ),
+            )?;
+            let orders = connection.execute(
+                "DELETE FROM shop_order WHERE id IN (
+                     SELECT id FROM shop_order
+                     WHERE created_at < ?1
+                         AND NOT EXISTS (SELECT 1 FROM session WHERE session.shop_order = id)
+                         AND NOT EXISTS (SELECT 1 FROM purchase WHERE purchase.shop_order = id)
+                     LIMIT ?2)",
+                (rows::seconds(orders_before), FORGOTTEN_MAX),
+            )?;
+            Ok(sessions + orders)
         })
         .await
     }

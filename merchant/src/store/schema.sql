@@ -13,8 +13,13 @@ CREATE TABLE session (
     claims TEXT NOT NULL,
     merchant_x5t BLOB NOT NULL,
     gateway_x5t BLOB NOT NULL,
-    response TEXT NOT NULL
+    response TEXT NOT NULL,
+    ends_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX session_of_order ON session (shop_order, ends_at);
+CREATE INDEX session_end ON session (ends_at);
+CREATE INDEX order_age ON shop_order (created_at);
 
 -- A purchase that was verified. Its row consumes the session and the order together.
 CREATE TABLE purchase (

@@ -14,7 +14,24 @@ use super::*;
 const NOW: Timestamp = Timestamp(1_800_000_000);
 
 async fn with_session(store: &Store, order: &OrderInformation) -> Session {
-    let session = Session {
+    let session = session_for(order);
+    assert!(add(store, &session).await);
+    session
+}
+
+/// Keeps a session, and tells whether it did.
+async fn add(store: &Store, session: &Session) -> bool {
+    let new = NewSession {
+        session: session.clone(),
+        merchant_x5t: Digest::of(b"m"),
+        gateway_x5t: Digest::of(b"g"),
+        response: "signed".to_owned(),
+    };
+    store.add_session(new).await.unwrap()
+}
+
+fn session_for(order: &OrderInformation) -> Session {
+    Session {
         version: Version,
         sid: Sid::random().unwrap(),
         nc: ClientNonce::random().unwrap(),
@@ -31,17 +48,7 @@ async fn with_session(store: &Store, order: &OrderInformation) -> Session {
             id: "urn:twinseal:gateway:main".parse().unwrap(),
             x5c: vec![],
         },
-    };
-    store
-        .add_session(NewSession {
-            session: session.clone(),
-            merchant_x5t: Digest::of(b"m"),
-            gateway_x5t: Digest::of(b"g"),
-            response: "signed".to_owned(),
-        })
-        .await
-        .unwrap();
-    session
+    }
 }
 
 async fn with_order(store: &Store) -> OrderInformation {
@@ -266,4 +273,47 @@ fn a_database_of_another_program_is_left_alone() {
     .unwrap();
     let error = Store::open(&path).map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("not an SQLite database"), "{error}");
+}
+
+#[tokio::test]
+async fn an_order_has_so_many_sessions_at_a_time_and_more_when_they_have_ended() {
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(&directory.path().join("m.db")).unwrap();
+    let order = with_order(&store).await;
+    for _ in 0..SESSIONS_PER_ORDER_MAX {
+        assert!(add(&store, &session_for(&order)).await);
+    }
+    assert!(!add(&store, &session_for(&order)).await);
+    let other = with_order(&store).await;
+    assert!(add(&store, &session_for(&other)).await);
+    let later = Session {
+        iat: NOW.plus(900),
+        exp: NOW.plus(1800),
+        ..session_for(&order)
+    };
+    assert!(add(&store, &later).await);
+}
+
+#[tokio::test]
+async fn what_came_to_nothing_is_forgotten_in_time_and_what_was_bought_is_not() {
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(&directory.path().join("m.db")).unwrap();
+    let (unused, bought) = (with_order(&store).await, with_order(&store).await);
+    let empty = with_session(&store, &unused).await;
+    let used = with_session(&store, &bought).await;
+    let purchase = purchase_in(&used);
+    assert_eq!(store.consume(purchase).await.unwrap(), Consumed::Done);
+
+    let ended = NOW.plus(900);
+    assert_eq!(store.forget_unused(NOW, ended).await.unwrap(), 0);
+    let long_ago = ended.plus(UNUSED_SESSION_SECONDS + 1);
+    // The session; its order is not old enough.
+    assert_eq!(store.forget_unused(NOW, long_ago).await.unwrap(), 1);
+    assert!(store.session(empty.sid).await.unwrap().is_none());
+    assert!(store.order(unused.order).await.unwrap().is_some());
+    // The order, too.
+    assert_eq!(store.forget_unused(NOW.plus(1), long_ago).await.unwrap(), 1);
+    assert!(store.order(unused.order).await.unwrap().is_none());
+    assert!(store.session(used.sid).await.unwrap().is_some());
+    assert!(store.order(bought.order).await.unwrap().is_some());
 }

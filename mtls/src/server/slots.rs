@@ -136,10 +136,11 @@ impl Slots {
 
 /// What counts as one address. Whoever has an IPv6 address has its whole /64 (RFC 4291, 2.5.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Source(IpAddr);
+pub struct Source(IpAddr);
 
 impl Source {
-    fn of(address: SocketAddr) -> Self {
+    /// The one that an address belongs to.
+    pub fn of(address: SocketAddr) -> Self {
         // An IPv4 peer of an IPv6 socket is one address, not a /64 that all of IPv4 shares.
         Self(match address.ip().to_canonical() {
             IpAddr::V4(ip) => ip.into(),

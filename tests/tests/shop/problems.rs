@@ -11,7 +11,7 @@ use twinseal_tests::{
     parties::{Parties, problem},
     place::Place,
     raw::RawTls,
-    shopper::{accept, proof},
+    shopper::{Shopper, accept, proof},
 };
 
 use crate::scene::Scene;
@@ -251,4 +251,22 @@ async fn plain_http_mistakes_get_plain_http_answers() {
     let head = raw.read_head();
     assert!(head.starts_with("HTTP/1.1 415"), "{head}");
     plain(raw.read_to_end().as_bytes(), 415);
+}
+
+#[tokio::test]
+async fn orders_and_sessions_of_one_address_above_the_rate_are_told_to_wait() {
+    let place = Place::new();
+    place.edit("merchant/merchant.toml", |config| {
+        let limits = config["limits"].as_table_mut().unwrap();
+        limits.insert("openings_per_minute".to_owned(), 1.into());
+    });
+    let _gateway = place.start_gateway();
+    let shop = place.start_merchant();
+    let shopper = Shopper::at(&Parties::of(&place), &shop);
+    let body = r#"{"items":[{"sku":"book-1","quantity":1}]}"#;
+    let order = async || shopper.post("/v1/orders", body.as_bytes().to_vec()).await;
+    assert_eq!(order().await.status, 201);
+    let limited = order().await;
+    assert_eq!(problem(&limited), Problem::RateLimited);
+    assert!(limited.headers.contains_key("retry-after"));
 }

@@ -1,4 +1,4 @@
-//! How much one party may take: a token bucket per name.
+//! How much one party or address may ask for: a token bucket per name.
 
 use std::{
     collections::HashMap,
@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Buckets by name: each fills at a rate and holds at most so many permits.
-pub(crate) struct RateLimit<Name> {
+pub struct RateLimit<Name> {
     per_second: f64,
     capacity: f64,
     buckets: Mutex<HashMap<Name, Bucket>>,
@@ -24,7 +24,8 @@ const NAMES_MAX: usize = 65_536;
 
 impl<Name: Eq + Hash + Clone> RateLimit<Name> {
     /// `permits` in every `period`, and as many at once.
-    pub(crate) fn new(permits: u32, period: Duration) -> Self {
+    #[must_use]
+    pub fn new(permits: u32, period: Duration) -> Self {
         Self {
             per_second: f64::from(permits) / period.as_secs_f64(),
             capacity: f64::from(permits),
@@ -33,7 +34,7 @@ impl<Name: Eq + Hash + Clone> RateLimit<Name> {
     }
 
     /// Takes a permit, if one is left.
-    pub(crate) fn take(&self, name: &Name, now: Instant) -> bool {
+    pub fn take(&self, name: &Name, now: Instant) -> bool {
         self.with_bucket(name, now, |bucket| {
             let is_left = bucket.permits >= 1.0;
             if is_left {
@@ -44,7 +45,7 @@ impl<Name: Eq + Hash + Clone> RateLimit<Name> {
     }
 
     /// Takes a permit that is given back unless it is spent: for what is known only later.
-    pub(crate) fn reserve(&self, name: &Name, now: Instant) -> Option<Reservation<'_, Name>> {
+    pub fn reserve(&self, name: &Name, now: Instant) -> Option<Reservation<'_, Name>> {
         self.take(name, now).then(|| Reservation {
             limit: self,
             name: name.clone(),
@@ -82,7 +83,7 @@ impl<Name: Eq + Hash + Clone> RateLimit<Name> {
 }
 
 /// A permit that goes back when it is dropped.
-pub(crate) struct Reservation<'a, Name: Eq + Hash + Clone> {
+pub struct Reservation<'a, Name: Eq + Hash + Clone> {
     limit: &'a RateLimit<Name>,
     name: Name,
     is_spent: bool,
@@ -90,7 +91,7 @@ pub(crate) struct Reservation<'a, Name: Eq + Hash + Clone> {
 
 impl<Name: Eq + Hash + Clone> Reservation<'_, Name> {
     /// Keeps it from going back.
-    pub(crate) fn spend(mut self) {
+    pub fn spend(mut self) {
         self.is_spent = true;
     }
 }
