@@ -61,29 +61,32 @@ const RULES: [(&str, &str, &str); 8] = [
     (
         "a payment has captured what its operations captured",
         "SELECT count(*) FROM payment",
-        "SELECT lower(hex(payment.xid)), payment.captured AS one,
-             coalesce(sum(CASE action WHEN 'authorization' THEN operation.captured
-                 WHEN 'capture' THEN operation.amount
-                 WHEN 'capture-reversal' THEN -operation.amount END), 0) AS other
-         FROM payment LEFT JOIN operation ON operation.xid = payment.xid
-         GROUP BY payment.xid HAVING one <> other",
+        "SELECT lower(hex(xid)), captured AS one, coalesce(done.value, 0) AS other
+         FROM payment LEFT JOIN (
+             SELECT xid, sum(CASE action WHEN 'authorization' THEN captured
+                 WHEN 'capture' THEN amount
+                 WHEN 'capture-reversal' THEN -amount ELSE 0 END) AS value
+             FROM operation WHERE xid IS NOT NULL GROUP BY xid) AS done USING (xid)
+         WHERE one <> other",
     ),
     (
         "a payment has reversed what its operations reversed",
         "SELECT count(*) FROM payment",
-        "SELECT lower(hex(payment.xid)), payment.reversed AS one,
-             coalesce(sum(CASE action WHEN 'reversal' THEN operation.amount END), 0) AS other
-         FROM payment LEFT JOIN operation ON operation.xid = payment.xid
-         GROUP BY payment.xid HAVING one <> other",
+        "SELECT lower(hex(xid)), reversed AS one, coalesce(done.value, 0) AS other
+         FROM payment LEFT JOIN (
+             SELECT xid, sum(CASE action WHEN 'reversal' THEN amount ELSE 0 END) AS value
+             FROM operation WHERE xid IS NOT NULL GROUP BY xid) AS done USING (xid)
+         WHERE one <> other",
     ),
     (
         "a payment has refunded what its operations refunded",
         "SELECT count(*) FROM payment",
-        "SELECT lower(hex(payment.xid)), payment.refunded AS one,
-             coalesce(sum(CASE action WHEN 'refund' THEN operation.amount
-                 WHEN 'refund-reversal' THEN -operation.amount END), 0) AS other
-         FROM payment LEFT JOIN operation ON operation.xid = payment.xid
-         GROUP BY payment.xid HAVING one <> other",
+        "SELECT lower(hex(xid)), refunded AS one, coalesce(done.value, 0) AS other
+         FROM payment LEFT JOIN (
+             SELECT xid, sum(CASE action WHEN 'refund' THEN amount
+                 WHEN 'refund-reversal' THEN -amount ELSE 0 END) AS value
+             FROM operation WHERE xid IS NOT NULL GROUP BY xid) AS done USING (xid)
+         WHERE one <> other",
     ),
 ];
 

@@ -162,3 +162,36 @@ async fn a_merchant_that_dies_with_the_answer_hides_nothing_from_the_payer() {
     );
     assert_eq!(scene.place.held("everyday"), 1250);
 }
+
+#[tokio::test]
+async fn a_late_refusal_frees_no_order_while_another_copy_of_the_request_may_be_under_way() {
+    let scene = Scene::new();
+    let opened = scene.shop().await;
+    // Another process writes, so the gateway's store begins nothing; and the signature is good for some
+    // seconds only.
+    let other = rusqlite::Connection::open(scene.place.path("gateway/gateway.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let now = mtls::now();
+    let request = opened.sign_changed(&scene.parties, &scene.parties.client_key, |_, signed| {
+        signed.iat = now.minus(100);
+        signed.exp = now.minus(56);
+    });
+    // The gateway's reason is relayed by its name, and nobody takes it for the end.
+    let answer = scene.shopper.send(&request).await;
+    assert_eq!(problem(&answer), Problem::StoreUnavailable);
+    // A further copy comes too late, and finds no decision.
+    scene.merchant.wait_for_log(SETTLED, |line| {
+        let fields = &line["fields"];
+        fields["message"] == "the gateway refused" && fields["problem"] == "expired"
+    });
+    let order = opened.order.order;
+    let again = scene
+        .shopper
+        .ask_for_session(order, protocol::identifiers::ClientNonce::random().unwrap())
+        .await;
+    assert_eq!(problem(&again), Problem::Replayed);
+    // What was not begun in time is never done.
+    other.execute_batch("ROLLBACK").unwrap();
+    scene.place.gateway_cli(&["ledger", "check"]);
+    assert_eq!(scene.place.held("everyday"), 0);
+}
