@@ -90,6 +90,10 @@ fn copy_to(
 ) -> Result<(), BackupError> {
     let source = database::open_for_reading(database)?;
     let mut target = Connection::open(unfinished)?;
+    // Held while it is copied: else every commit of the gateway's would have the copy begin anew. The log
+    // grows meanwhile.
+    let moment = source.unchecked_transaction()?;
+    moment.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     {
         let backup = Backup::new(&source, &mut target)?;
         loop {
@@ -100,6 +104,7 @@ fn copy_to(
             }
         }
     }
+    moment.finish()?;
     // A copy of a database in WAL mode is one, too; alone it needs no second file.
     target.pragma_update(None, "journal_mode", "DELETE")?;
     Ok(())

@@ -113,6 +113,8 @@ pub(crate) enum Limit {
     NoSuchBooking,
     #[error("the payer has spent what was refunded")]
     Spent,
+    #[error("the payment has as many operations as it may have")]
+    TooMany,
 }
 
 /// The payer withdraws a signed purchase.

@@ -18,6 +18,13 @@ use super::{
 };
 use crate::payment::{Booking, Movement, Payment};
 
+/// How many operations a payment may have: an inquiry is answered with all their receipts, and has to stay
+/// short enough to be signed in time and to be taken.
+const OPERATIONS_MAX: u64 = 32;
+
+/// How many more may give money back to the payer: a merchant can't use up the payer's refund.
+const GIVING_BACK_MAX: u64 = 32;
+
 /// How many holds one transaction ends.
 const EXPIRED_MAX: u32 = 256;
 
@@ -61,6 +68,9 @@ fn change(
     let Some(before) = found.payment else {
         return Ok(Err(crate::payment::LimitExceeded::Hold.into()));
     };
+    if operations(connection, command.xid)? >= operations_max(command.action) {
+        return Ok(Err(Limit::TooMany));
+    }
     let undone = match command.target {
         None => None,
         Some(target) => match booking(connection, command, target)? {
@@ -87,6 +97,24 @@ fn change(
         movement,
         undone,
     }))
+}
+
+fn operations_max(action: Action) -> u64 {
+    match action {
+        Action::Reversal | Action::Refund | Action::CaptureReversal => {
+            OPERATIONS_MAX + GIVING_BACK_MAX
+        }
+        _ => OPERATIONS_MAX,
+    }
+}
+
+fn operations(connection: &Connection, xid: Xid) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached(
+            "SELECT count(*) AS operations FROM operation
+             WHERE xid = ?1 AND action NOT IN ('authorization', 'batch')",
+        )?
+        .query_row([xid.as_bytes()], |row| unsigned(row, "operations"))
 }
 
 /// A capture or refund of this payment, as far as it can be undone.

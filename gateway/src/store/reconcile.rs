@@ -26,16 +26,22 @@ const RULES: [(&str, &str, &str); 8] = [
         "a book has what was moved to it and not from it",
         "SELECT count(*) FROM book",
         "SELECT kind || ' ' || owner, balance AS one,
-             coalesce((SELECT sum(amount) FROM transfer WHERE credit = book.id), 0)
-                 - coalesce((SELECT sum(amount) FROM transfer WHERE debit = book.id), 0) AS other
-         FROM book WHERE one <> other",
+             coalesce(moved_to.value, 0) - coalesce(moved_from.value, 0) AS other
+         FROM book
+         LEFT JOIN (SELECT credit, sum(amount) AS value FROM transfer GROUP BY credit) AS moved_to
+             ON moved_to.credit = book.id
+         LEFT JOIN (SELECT debit, sum(amount) AS value FROM transfer GROUP BY debit) AS moved_from
+             ON moved_from.debit = book.id
+         WHERE one <> other",
     ),
     (
         "what is held of an account is what its payments hold",
         "SELECT count(*) FROM account",
-        "SELECT client || ' ' || label, balance AS one,
-             coalesce((SELECT sum(held) FROM payment WHERE payment.account = account.id), 0) AS other
-         FROM account JOIN book ON book.id = account.held WHERE one <> other",
+        "SELECT client || ' ' || label, balance AS one, coalesce(holds.value, 0) AS other
+         FROM account JOIN book ON book.id = account.held
+         LEFT JOIN (SELECT account, sum(held) AS value FROM payment GROUP BY account) AS holds
+             ON holds.account = account.id
+         WHERE one <> other",
     ),
     (
         "a merchant's open book is what its open batch comes to",

@@ -109,7 +109,8 @@ CREATE TABLE operation (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX operation_after ON operation (xid, at) WHERE action NOT IN ('authorization', 'batch');
-CREATE INDEX operation_in_batch ON operation (batch) WHERE batch IS NOT NULL;
+-- With what a batch's totals are added up from.
+CREATE INDEX operation_in_batch ON operation (batch, action, amount) WHERE batch IS NOT NULL;
 
 -- What payer and merchant asked for, in their own signed bytes; PI only under the token's data key.
 CREATE TABLE evidence (

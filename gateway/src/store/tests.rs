@@ -19,6 +19,7 @@ use super::{
 use crate::card_issuer::{Status, Velocity};
 
 mod cancelling;
+mod copying;
 mod lifecycle;
 mod waiting;
 

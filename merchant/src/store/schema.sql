@@ -55,6 +55,7 @@ CREATE TABLE purchase (
 CREATE UNIQUE INDEX one_purchase_per_order ON purchase (shop_order)
     WHERE state IN ('pending', 'approved');
 
+CREATE INDEX purchase_of_order ON purchase (shop_order);
 CREATE INDEX pending_purchase ON purchase (created_at) WHERE state = 'pending';
 
 -- What was asked of the gateway after an approval: captures, reversals, refunds, and undoing them.
@@ -88,6 +89,7 @@ CREATE TABLE operation (
 -- Nothing is asked of a purchase while something that was asked is open.
 CREATE UNIQUE INDEX one_pending_operation ON operation (xid) WHERE state = 'pending';
 
+CREATE INDEX pending_operation ON operation (number) WHERE state = 'pending';
 CREATE INDEX operation_of_purchase ON operation (xid, number);
 
 -- Batches that this merchant closed, or asked the gateway to close.

@@ -257,6 +257,37 @@ async fn a_booking_is_undone_up_to_its_own_amount_and_can_be_made_again() {
 }
 
 #[tokio::test]
+async fn a_payment_has_an_end_of_operations_with_room_left_for_what_the_payer_gets_back() {
+    let place = Place::new();
+    let (store, xid) = approved(&place, 500).await;
+    for _ in 0..32 {
+        let capture = operation(Action::Capture, xid, 1);
+        done(store.operate(capture, soon()).await.unwrap());
+    }
+    let capture = operation(Action::Capture, xid, 1);
+    assert_eq!(
+        refused(store.operate(capture, soon()).await.unwrap()),
+        Limit::TooMany
+    );
+    done(
+        store
+            .operate(operation(Action::Reversal, xid, 468), soon())
+            .await
+            .unwrap(),
+    );
+    for _ in 0..31 {
+        let refund = operation(Action::Refund, xid, 1);
+        done(store.operate(refund, soon()).await.unwrap());
+    }
+    let refund = operation(Action::Refund, xid, 1);
+    assert_eq!(
+        refused(store.operate(refund, soon()).await.unwrap()),
+        Limit::TooMany
+    );
+    assert_eq!(books(&place), [999, 0, 1, 0]);
+}
+
+#[tokio::test]
 async fn a_refund_is_undone_as_long_as_the_payer_has_the_money() {
     let place = Place::new();
     let (store, xid) = approved(&place, 500).await;
