@@ -11,7 +11,15 @@ use std::{
 pub struct RateLimit<Name> {
     per_second: f64,
     capacity: f64,
-    buckets: Mutex<HashMap<Name, Bucket>>,
+    buckets: Mutex<Buckets<Name>>,
+}
+
+struct Buckets<Name> {
+    by_name: HashMap<Name, Bucket>,
+    /// When those with full buckets were last forgotten.
+    swept: Option<Instant>,
+    /// What all further names share while too many are remembered.
+    shared: Option<Bucket>,
 }
 
 struct Bucket {
@@ -19,8 +27,11 @@ struct Bucket {
     filled: Instant,
 }
 
-/// How many names are remembered before those with full buckets are forgotten.
+/// How many names are remembered at most; before there are more, those with full buckets are forgotten.
 const NAMES_MAX: usize = 65_536;
+
+/// Looking through all names takes its time, so it is not done for each new one.
+const SWEEP_PERIOD: Duration = Duration::from_secs(1);
 
 impl<Name: Eq + Hash + Clone> RateLimit<Name> {
     /// `permits` in every `period`, and as many at once.
@@ -29,7 +40,11 @@ impl<Name: Eq + Hash + Clone> RateLimit<Name> {
         Self {
             per_second: f64::from(permits) / period.as_secs_f64(),
             capacity: f64::from(permits),
-            buckets: Mutex::new(HashMap::new()),
+            buckets: Mutex::new(Buckets {
+                by_name: HashMap::new(),
+                swept: None,
+                shared: None,
+            }),
         }
     }
 
@@ -60,17 +75,26 @@ impl<Name: Eq + Hash + Clone> RateLimit<Name> {
     }
 
     fn with_bucket<T>(&self, name: &Name, now: Instant, act: impl FnOnce(&mut Bucket) -> T) -> T {
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= NAMES_MAX && !buckets.contains_key(name) {
-            buckets.retain(|_, bucket| {
+        let mut guard = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let buckets = &mut *guard;
+        let is_further = buckets.by_name.len() >= NAMES_MAX && !buckets.by_name.contains_key(name);
+        let is_due = |swept: Instant| now.saturating_duration_since(swept) >= SWEEP_PERIOD;
+        if is_further && buckets.swept.is_none_or(is_due) {
+            buckets.swept = Some(now);
+            buckets.by_name.retain(|_, bucket| {
                 self.fill(bucket, now);
                 bucket.permits < self.capacity
             });
         }
-        let bucket = buckets.entry(name.clone()).or_insert(Bucket {
+        let full = Bucket {
             permits: self.capacity,
             filled: now,
-        });
+        };
+        let bucket = if is_further && buckets.by_name.len() >= NAMES_MAX {
+            buckets.shared.get_or_insert(full)
+        } else {
+            buckets.by_name.entry(name.clone()).or_insert(full)
+        };
         self.fill(bucket, now);
         act(bucket)
     }
@@ -117,6 +141,21 @@ mod tests {
         assert!(limit.take(&"b", start));
         assert!(limit.take(&"a", start + Duration::from_millis(500)));
         assert!(!limit.take(&"a", start + Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn names_above_the_most_that_are_remembered_share_one_bucket_until_others_are_forgotten() {
+        let limit = RateLimit::new(2, Duration::from_secs(1));
+        let start = Instant::now();
+        for name in 0..NAMES_MAX {
+            assert!(limit.take(&name, start));
+        }
+        let further = |number: usize, now| limit.take(&(NAMES_MAX + number), now);
+        assert!(further(0, start) && further(1, start));
+        assert!(!further(2, start));
+        assert!(limit.take(&0, start));
+        let later = start + SWEEP_PERIOD;
+        assert!(further(2, later) && further(2, later) && further(3, later));
     }
 
     #[test]

@@ -272,7 +272,8 @@ impl Parties {
 
     /// A receipt, verified as the payer does, and held against everything that it signed.
     pub fn accept_receipt(&self, purchase: &Purchase, body: &[u8]) -> Verified<Receipt> {
-        let response: AuthorizationResponse = serde_json::from_slice(body).unwrap();
+        let response: AuthorizationResponse = serde_json::from_slice(body)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(body)));
         let receipt = Received::<Receipt>::read(&response.receipt)
             .unwrap()
             .verify(&self.trust.load(), mtls::now())

@@ -62,7 +62,10 @@ pub(crate) async fn authorize(
 
     // One signed purchase is decided once; the store says so again when it commits.
     if gateway.store.is_decided(xid).map_err(store_refusal)? {
-        return Err(replayed());
+        // By a copy of this very request, perhaps, since its answer was looked for.
+        return earlier_answer(gateway, bound.request(), deadline)
+            .await?
+            .ok_or_else(replayed);
     }
     let client = ClientName::try_from(bound.dual_signature().signer().name().clone())
         .map_err(|error| Refusal::new(Problem::RoleMismatch, error.to_string()))?;

@@ -26,6 +26,9 @@ use crate::{
 const ROUND_MIN: Duration = Duration::from_secs(1);
 const ROUND_MAX: Duration = Duration::from_secs(10);
 
+/// How long what the gateway began in time may still be at work there, its commit included.
+const IN_WORK_SECONDS: u64 = 20;
+
 /// Whether the gateway may know of a purchase already.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Attempt {
@@ -48,7 +51,7 @@ pub(super) enum OtherCopies {
 
 impl Attempt {
     /// What a refusal leaves open. `last` is the moment from which on the gateway refuses every copy as too
-    /// late, but for the skew; a further skew is left for what it began in time.
+    /// late, but for the skew; a further skew is left for our own clock, and some time for what it began in time.
     pub(super) fn other_copies(
         self,
         refused: &Refused,
@@ -58,7 +61,7 @@ impl Attempt {
     ) -> OtherCopies {
         if self == Attempt::First && !refused.was_sent_twice {
             OtherCopies::None
-        } else if now >= last.plus(2 * skew.0) {
+        } else if now >= last.plus(2 * skew.0 + IN_WORK_SECONDS) {
             OtherCopies::Over
         } else {
             OtherCopies::UnderWay
@@ -282,9 +285,9 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_that_came_in_time_is_over_two_skews_after_the_last_moment() {
+    fn a_copy_that_came_in_time_is_over_two_skews_and_its_work_after_the_last_moment() {
         let further = |now| other_copies(Attempt::Further, false, now);
-        assert_eq!(further(LAST.0 + 119), OtherCopies::UnderWay);
-        assert_eq!(further(LAST.0 + 120), OtherCopies::Over);
+        assert_eq!(further(LAST.0 + 139), OtherCopies::UnderWay);
+        assert_eq!(further(LAST.0 + 140), OtherCopies::Over);
     }
 }

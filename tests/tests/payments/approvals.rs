@@ -81,27 +81,30 @@ async fn the_same_request_many_times_at_once_makes_one_approval() {
     let place = Place::new();
     let parties = Parties::of(&place);
     let gateway = place.start_gateway();
-    let purchase = parties.purchase(euros(1250), parties.card.clone());
     let merchant = parties.to_gateway(&gateway);
 
-    let mut running = tokio::task::JoinSet::new();
-    for _ in 0..8 {
-        let (merchant, bytes) = (merchant.clone(), purchase.bytes());
-        running.spawn(async move { authorize(&merchant, bytes).await });
-    }
-    let answers = running.join_all().await;
+    // Several purchases, so that copies meet in each stage of the work.
+    for round in 1..=20 {
+        let purchase = parties.purchase(euros(100), parties.card.clone());
+        let mut running = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let (merchant, bytes) = (merchant.clone(), purchase.bytes());
+            running.spawn(async move { authorize(&merchant, bytes).await });
+        }
+        let answers = running.join_all().await;
 
-    let claims: Vec<_> = answers
-        .iter()
-        .map(|answer| {
-            parties
-                .accept_receipt(&purchase, &answer.body)
-                .claims()
-                .clone()
-        })
-        .collect();
-    assert!(claims.iter().all(|claim| claim == &claims[0]));
-    assert_eq!(place.held("everyday"), 1250);
+        let claims: Vec<_> = answers
+            .iter()
+            .map(|answer| {
+                parties
+                    .accept_receipt(&purchase, &answer.body)
+                    .claims()
+                    .clone()
+            })
+            .collect();
+        assert!(claims.iter().all(|claim| claim == &claims[0]));
+        assert_eq!(place.held("everyday"), 100 * round);
+    }
 }
 
 #[tokio::test]
