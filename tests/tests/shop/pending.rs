@@ -187,11 +187,11 @@ fn a_request_that_comes_too_late_was_never_done_and_a_new_one_is() {
     let desk = |arguments: &[&str]| crate::scene::desk(&scene.place, arguments);
     scene.wire.cut();
     unknown(&desk(&["capture", &xid]));
-    // What the clock would do in seven minutes: the same request, made then, and no copy of it under way.
+    // What the clock would do in seven and a half minutes: the same request, made then, and no copy of it under way.
     let asked = Received::<LifecycleRequest<Capture>>::read(&requests(&scene.place)[0]).unwrap();
     let late = LifecycleRequest::<Capture> {
         version: Version,
-        iat: asked.unverified().iat.minus(421),
+        iat: asked.unverified().iat.minus(441),
         operation: PhantomData,
         ..asked.unverified().clone()
     };
