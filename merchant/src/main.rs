@@ -79,7 +79,8 @@ fn run(cli: Cli) -> Result<Exit, Box<dyn std::error::Error>> {
 
 /// A service's log has times; what a command says to a person has none.
 fn log_to_stderr(format: LogFormat, is_service: bool) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new(if is_service { "info" } else { "warn" }));
     let registry = tracing_subscriber::registry().with(filter);
     let text = fmt::layer()
         .with_writer(std::io::stderr)
