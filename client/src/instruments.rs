@@ -1,15 +1,12 @@
 //! What the payer can pay with. The file holds card numbers, so nothing of it is ever quoted.
 
-use std::{
-    borrow::Cow,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use protocol::{
     names::GatewayName,
     payment_information::{Account, Expiry, Instrument, Pan},
 };
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::Deserialize;
 
 use crate::private::{self, PrivateFileError};
 
@@ -57,11 +54,11 @@ struct Members {
     label: String,
     #[serde(rename = "type")]
     kind: Kind,
-    #[serde(default, deserialize_with = "pan")]
+    #[serde(default)]
     pan: Option<Pan>,
-    #[serde(default, deserialize_with = "expiry")]
+    #[serde(default)]
     expiry: Option<Expiry>,
-    #[serde(default, deserialize_with = "account")]
+    #[serde(default)]
     account: Option<Account>,
     gateways: Vec<GatewayName>,
 }
@@ -71,21 +68,6 @@ struct Members {
 enum Kind {
     Card,
     Account,
-}
-
-fn pan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Pan>, D::Error> {
-    let text = Cow::<'de, str>::deserialize(deserializer)?;
-    Pan::new(&text).map(Some).map_err(D::Error::custom)
-}
-
-fn expiry<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Expiry>, D::Error> {
-    let text = Cow::<'de, str>::deserialize(deserializer)?;
-    Expiry::new(&text).map(Some).map_err(D::Error::custom)
-}
-
-fn account<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Account>, D::Error> {
-    let text = Cow::<'de, str>::deserialize(deserializer)?;
-    Account::new(&text).map(Some).map_err(D::Error::custom)
 }
 
 impl Members {

@@ -1,8 +1,6 @@
 //! PI, the payment information: for the gateway only. Nothing here has a Debug, and what can be
 //! wiped is wiped.
 
-use std::borrow::Cow;
-
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap as _,
 };
@@ -186,11 +184,11 @@ impl Serialize for Instrument {
 struct InstrumentMembers {
     #[serde(rename = "type")]
     kind: Kind,
-    #[serde(default, deserialize_with = "pan")]
+    #[serde(default, deserialize_with = "given")]
     pan: Option<Pan>,
-    #[serde(default, deserialize_with = "expiry")]
+    #[serde(default, deserialize_with = "given")]
     expiry: Option<Expiry>,
-    #[serde(default, deserialize_with = "account")]
+    #[serde(default, deserialize_with = "given")]
     account: Option<Account>,
 }
 
@@ -201,19 +199,34 @@ enum Kind {
     Account,
 }
 
-fn pan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Pan>, D::Error> {
-    let text = Cow::<'de, str>::deserialize(deserializer)?;
-    Pan::new(&text).map(Some).map_err(D::Error::custom)
+/// A member that, if it is there, is not null.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
-fn expiry<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Expiry>, D::Error> {
-    let text = Cow::<'de, str>::deserialize(deserializer)?;
-    Expiry::new(&text).map(Some).map_err(D::Error::custom)
+/// The text of a number that is wiped once it was read.
+fn wiped_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
+    String::deserialize(deserializer).map(Zeroizing::new)
 }
 
-fn account<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Account>, D::Error> {
-    let text = Cow::<'de, str>::deserialize(deserializer)?;
-    Account::new(&text).map(Some).map_err(D::Error::custom)
+impl<'de> Deserialize<'de> for Pan {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(&wiped_text(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Expiry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(&wiped_text(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Account {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(&wiped_text(deserializer)?).map_err(D::Error::custom)
+    }
 }
 
 impl<'de> Deserialize<'de> for Instrument {
