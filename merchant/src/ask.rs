@@ -185,7 +185,7 @@ fn advice(problem: Problem) -> &'static str {
     match problem {
         Problem::LimitExceeded => {
             "it is more than is left, or the authorization has ended, or the batch of the booking is \
-             closed; see `show` for what is left"
+             closed, or a payment's 32 operations are used up; see `show` for what is left"
         }
         Problem::Expired => {
             "it came too late to be done for the first time, so it was never done; run the same command \
