@@ -24,10 +24,9 @@ use crate::{
     config::Config,
     keys,
     output::{print, print_json},
-    serve::database,
     store::{
-        Store,
-        commands::{NewAccount, NewInstrument},
+        self,
+        commands::{AddAccount, NewAccount, NewInstrument},
         records::AccountRecord,
     },
 };
@@ -85,11 +84,11 @@ pub(crate) async fn run(config: &Config, command: Accounts) -> Result<ExitCode, 
     match command {
         Accounts::Add { from } => add(config, &from).await,
         Accounts::List { json } => {
-            show(&Store::open(&database(config))?.accounts(None)?, json)?;
+            show(&store::open(config).await?.accounts(None).await?, json)?;
             Ok(ExitCode::SUCCESS)
         }
         Accounts::Show { client, json } => {
-            let accounts = Store::open(&database(config))?.accounts(Some(&client))?;
+            let accounts = store::open(config).await?.accounts(Some(&client)).await?;
             if accounts.is_empty() {
                 tracing::error!("no account of {client}; `accounts list` shows all");
                 return Ok(ExitCode::from(3));
@@ -116,13 +115,19 @@ async fn add(config: &Config, from: &Path) -> Result<ExitCode, Box<dyn Error>> {
     let trust = config.trust.load(config.directory(), mtls::now())?;
     let token = keys::open_token(config, 1)?;
     let index = token.index_key(&config.keys.index)?;
-    let store = Store::open(&database(config))?;
+    let store = store::open(config).await?;
     let directory = from.parent().unwrap_or(Path::new(""));
     for account in file.account {
         let (client, label) = (account.client.clone(), account.label.clone());
         let new = new_account(account, directory, &trust, &index).await?;
         if store
-            .add_account(new, mtls::now(), Instant::now() + OPERATION)
+            .add_account(
+                AddAccount {
+                    account: new,
+                    now: mtls::now(),
+                },
+                Instant::now() + OPERATION,
+            )
             .await?
         {
             print(&format!("added  {client} {label}"));

@@ -20,7 +20,7 @@ pub(crate) struct Gateway {
     pub(crate) keys: GatewayKeys,
     trust: SharedTrust,
     pub(crate) merchants: MerchantDirectory,
-    pub(crate) store: Store,
+    pub(crate) store: Box<dyn Store>,
     pub(crate) skew: Skew,
     /// Authorization requests by merchant.
     pub(crate) requests: RateLimit<MerchantName>,
@@ -40,7 +40,7 @@ impl Gateway {
         keys: GatewayKeys,
         trust: SharedTrust,
         merchants: MerchantDirectory,
-        store: Store,
+        store: Box<dyn Store>,
         limits: &Limits,
     ) -> Self {
         Self {

@@ -6,17 +6,16 @@ use crate::{
     cli::Ledger,
     config::Config,
     output::{print, print_json},
-    serve::database,
-    store::Store,
+    store,
 };
 
 /// The exit code for a ledger that does not balance.
 const DIFFERS: u8 = 4;
 
 /// Runs one of the commands.
-pub(crate) fn run(config: &Config, command: &Ledger) -> Result<ExitCode, Box<dyn Error>> {
+pub(crate) async fn run(config: &Config, command: &Ledger) -> Result<ExitCode, Box<dyn Error>> {
     let Ledger::Check { json } = command;
-    let rules = Store::open(&database(config))?.reconcile()?;
+    let rules = store::open(config).await?.reconcile().await?;
     if *json {
         print_json(&rules)?;
     } else {

@@ -58,8 +58,8 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
             Command::Accounts(command) => accounts::run(&config, command).await,
             Command::Backup { to } => upkeep::back_up(&config, &to),
             Command::Check => upkeep::check(&config),
-            Command::Ledger(command) => ledger::run(&config, &command),
-            Command::Payments(command) => payments::run(&config, command),
+            Command::Ledger(command) => ledger::run(&config, &command).await,
+            Command::Payments(command) => payments::run(&config, command).await,
         }
     })
 }

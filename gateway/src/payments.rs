@@ -10,19 +10,18 @@ use crate::{
     config::Config,
     output::{print, print_json},
     payment::State,
-    serve::database,
     store::{
-        Store,
+        self,
         records::{PaymentRecord, ReceiptRecord},
     },
 };
 
 /// Runs one of the commands.
-pub(crate) fn run(config: &Config, command: Payments) -> Result<ExitCode, Box<dyn Error>> {
-    let store = Store::open(&database(config))?;
+pub(crate) async fn run(config: &Config, command: Payments) -> Result<ExitCode, Box<dyn Error>> {
+    let store = store::open(config).await?;
     match command {
         Payments::List { json } => {
-            let payments = store.payments()?;
+            let payments = store.payments().await?;
             if json {
                 return print_json(&payments.iter().map(summary).collect::<Vec<_>>())
                     .map(|()| ExitCode::SUCCESS);
@@ -30,11 +29,11 @@ pub(crate) fn run(config: &Config, command: Payments) -> Result<ExitCode, Box<dy
             list(&payments);
         }
         Payments::Show { xid, json } => {
-            let Some(found) = store.find_by_xid(xid)? else {
+            let Some(found) = store.find_by_xid(xid).await? else {
                 tracing::error!("no decision on {xid} here; `payments list` shows all");
                 return Ok(ExitCode::from(3));
             };
-            let after = store.receipts_after(xid)?;
+            let after = store.receipts_after(xid).await?;
             if json {
                 print_json(&whole(&found, &after))?;
             } else {

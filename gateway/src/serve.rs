@@ -1,6 +1,6 @@
 //! `serve`: build everything, listen, and on a signal finish what is running.
 
-use std::{error::Error, path::PathBuf, sync::Arc};
+use std::{error::Error, sync::Arc};
 
 use mtls::server::{ClientAuth, Listener, ServerTls};
 use protocol::names::Role;
@@ -17,8 +17,7 @@ use crate::{
     gateway::Gateway,
     http,
     keys::{self, GatewayKeys},
-    monitoring, service,
-    store::Store,
+    monitoring, service, store,
 };
 
 /// Serves until SIGTERM or SIGINT.
@@ -33,7 +32,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let tls = |client_auth| ServerTls::new(&identity, Arc::clone(&trust), client_auth);
     let merchants_tls = tls(ClientAuth::Required(vec![Role::Merchant]))?;
     let payers_tls = tls(ClientAuth::None)?;
-    let store = Store::open(&database(&config))?;
+    let store = store::open(&config).await?;
     let directory = MerchantDirectory::new(
         config
             .merchants
@@ -87,11 +86,6 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     drop(gateway);
     tracing::info!("drained and stopped");
     Ok(())
-}
-
-/// Where the store's database is.
-pub(crate) fn database(config: &Config) -> PathBuf {
-    config.path(&config.store.path)
 }
 
 /// Becomes true at the first SIGTERM or SIGINT.

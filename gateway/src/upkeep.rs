@@ -10,8 +10,10 @@ use std::{
 use crate::{
     config::Config,
     output::print,
-    serve::database,
-    store::{Store, backup},
+    store::{
+        self,
+        sqlite::{SqliteStore, backup},
+    },
 };
 
 /// The exit code for a database that is not whole.
@@ -21,7 +23,7 @@ const NOT_WHOLE: u8 = 4;
 pub(crate) fn back_up(config: &Config, to: &Path) -> Result<ExitCode, Box<dyn Error>> {
     let mut stderr = io::stderr();
     let shows_progress = stderr.is_terminal();
-    let bytes = backup::copy(&database(config), to, |progress| {
+    let bytes = backup::copy(&store::file(config)?, to, |progress| {
         let copied = progress.pagecount - progress.remaining;
         if shows_progress && progress.pagecount > 0 {
             let percent = i64::from(copied) * 100 / i64::from(progress.pagecount);
@@ -38,8 +40,8 @@ pub(crate) fn back_up(config: &Config, to: &Path) -> Result<ExitCode, Box<dyn Er
 
 /// Has SQLite look at the whole database.
 pub(crate) fn check(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
-    let path = database(config);
-    let faults = Store::open(&path)?.faults()?;
+    let path = store::file(config)?;
+    let faults = SqliteStore::open(&path)?.faults()?;
     for fault in &faults {
         print(fault);
     }

@@ -61,7 +61,7 @@ pub(crate) async fn authorize(
     })?;
 
     // One signed purchase is decided once; the store says so again when it commits.
-    if gateway.store.is_decided(xid).map_err(store_refusal)? {
+    if gateway.store.is_decided(xid).await.map_err(store_refusal)? {
         // By a copy of this very request, perhaps, since its answer was looked for.
         return earlier_answer(gateway, bound.request(), deadline)
             .await?
@@ -127,6 +127,7 @@ async fn earlier_answer(
     let Some(decision) = gateway
         .store
         .find_by_request(&claims.merchant, claims.jti)
+        .await
         .map_err(store_refusal)?
     else {
         return Ok(None);

@@ -35,6 +35,7 @@ pub(crate) async fn close_batch(
     let earlier = gateway
         .store
         .find_batch(&claims.merchant, claims.jti)
+        .await
         .map_err(store_refusal)?;
     let closed = match earlier {
         Some(earlier) if earlier.reqh != request.hash() => return Err(idempotency_conflict()),
@@ -81,6 +82,7 @@ pub(crate) async fn batch(
     let closed = gateway
         .store
         .find_batch(permit.merchant(), id)
+        .await
         .map_err(store_refusal)?
         .ok_or_else(|| {
             Refusal::new(

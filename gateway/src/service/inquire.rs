@@ -27,10 +27,11 @@ pub(crate) async fn authorizations(
     let decision = gateway
         .store
         .find_by_xid(xid)
+        .await
         .map_err(store_refusal)?
         .map(|found| found.decision)
         .filter(|decision| &decision.merchant == permit.merchant());
-    signed(gateway, decided(gateway, decision)?, deadline).await
+    signed(gateway, decided(gateway, decision).await?, deadline).await
 }
 
 /// The receipts of a payer's own transaction; another's is as unknown as none.
@@ -43,20 +44,22 @@ pub(crate) async fn receipts(
     let withdrawn = gateway
         .store
         .find_cancellation(client, xid)
+        .await
         .map_err(store_refusal)?;
     let decision = gateway
         .store
         .find_by_xid(xid)
+        .await
         .map_err(store_refusal)?
         .map(|found| found.decision)
         .filter(|decision| &decision.signed.client == client);
     let mut records: Vec<ReceiptRecord> = withdrawn.into_iter().collect();
-    records.extend(decided(gateway, decision)?);
+    records.extend(decided(gateway, decision).await?);
     signed(gateway, records, deadline).await
 }
 
 /// A decision and what was done after it, oldest first.
-fn decided(
+async fn decided(
     gateway: &Gateway,
     decision: Option<ReceiptRecord>,
 ) -> Result<Vec<ReceiptRecord>, Refusal> {
@@ -66,6 +69,7 @@ fn decided(
     let after = gateway
         .store
         .receipts_after(decision.signed.xid)
+        .await
         .map_err(store_refusal)?;
     Ok(std::iter::once(decision).chain(after).collect())
 }

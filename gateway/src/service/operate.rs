@@ -17,7 +17,7 @@ use crate::{
     receipts,
     store::{
         StoreError,
-        commands::{Operate, Operated},
+        commands::{EndHolds, Operate, Operated},
         records::ReceiptRecord,
     },
 };
@@ -43,7 +43,7 @@ pub(crate) async fn operate<O: Operation>(
     tracing::Span::current().record("subject", tracing::field::display(requested.xid()));
 
     // The same request gets the same answer, however late; a new one is done soon or never.
-    let receipt = match earlier(gateway, &requested)? {
+    let receipt = match earlier(gateway, &requested).await? {
         Some(earlier) => earlier,
         None => {
             requested.check_first(&gateway.name, gateway.skew, now)?;
@@ -55,13 +55,14 @@ pub(crate) async fn operate<O: Operation>(
     })
 }
 
-fn earlier(
+async fn earlier(
     gateway: &Gateway,
     requested: &RequestedLifecycle,
 ) -> Result<Option<ReceiptRecord>, Refusal> {
     let found = gateway
         .store
         .find_by_request(requested.merchant(), requested.jti())
+        .await
         .map_err(store_refusal)?;
     match found {
         Some(receipt) if receipt.reqh != requested.hash() => Err(idempotency_conflict()),
@@ -131,7 +132,7 @@ async fn end_those_due(gateway: &Gateway) -> Result<(), StoreError> {
     loop {
         let ended = gateway
             .store
-            .expire(gateway.now(), gateway.deadline())
+            .end_holds(EndHolds { now: gateway.now() }, gateway.deadline())
             .await?;
         if ended.is_empty() {
             return Ok(());

@@ -59,6 +59,17 @@ pub(crate) struct Evidence {
     pub(crate) payment_information: Option<Vec<u8>>,
 }
 
+impl Evidence {
+    /// What there is of a request that the merchant alone signed.
+    pub(super) fn of_request(request: &str) -> Self {
+        Self {
+            request: request.to_owned(),
+            dual_signature: None,
+            payment_information: None,
+        }
+    }
+}
+
 /// What came of an authorization request.
 pub(crate) enum Authorized {
     /// Decided now.
@@ -146,6 +157,20 @@ pub(crate) enum BatchClosed {
     Closed(BatchRecord),
     /// The `jti` was used by another request.
     IdempotencyConflict,
+}
+
+/// Ends holds that are over.
+pub(crate) struct EndHolds {
+    pub(crate) now: Timestamp,
+}
+
+/// Writes what says nothing, to see whether the store can be written.
+pub(crate) struct Stamp(pub(crate) i64);
+
+/// Adds an account, unless the client has one with this label.
+pub(crate) struct AddAccount {
+    pub(crate) account: NewAccount,
+    pub(crate) now: Timestamp,
 }
 
 /// An account to be added.

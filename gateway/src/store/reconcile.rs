@@ -1,7 +1,7 @@
 //! Whether the ledger balances, and says what the payments say. Everything is added up anew; nothing is
-//! changed.
+//! changed. The queries are the same for every store.
 
-use rusqlite::Connection;
+use protocol::{identifiers::Xid, lifecycle::BatchTotals};
 
 /// One thing that has to hold, with those for which it does not.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -14,114 +14,171 @@ pub(crate) struct Reconciliation {
     pub(crate) differences: Vec<String>,
 }
 
-/// A rule, how many it is about, and a query that names each one with two different sums.
-const RULES: [(&str, &str, &str); 8] = [
-    (
-        "all books of a currency together are zero",
-        "SELECT count(DISTINCT currency) FROM book",
-        "SELECT currency, sum(balance) AS one, 0 AS other FROM book
-         GROUP BY currency HAVING one <> other",
-    ),
-    (
-        "a book has what was moved to it and not from it",
-        "SELECT count(*) FROM book",
-        "SELECT kind || ' ' || owner, balance AS one,
-             coalesce(moved_to.value, 0) - coalesce(moved_from.value, 0) AS other
-         FROM book
-         LEFT JOIN (SELECT credit, sum(amount) AS value FROM transfer GROUP BY credit) AS moved_to
-             ON moved_to.credit = book.id
-         LEFT JOIN (SELECT debit, sum(amount) AS value FROM transfer GROUP BY debit) AS moved_from
-             ON moved_from.debit = book.id
-         WHERE one <> other",
-    ),
-    (
-        "what is held of an account is what its payments hold",
-        "SELECT count(*) FROM account",
-        "SELECT client || ' ' || label, balance AS one, coalesce(holds.value, 0) AS other
-         FROM account JOIN book ON book.id = account.held
-         LEFT JOIN (SELECT account, sum(held) AS value FROM payment GROUP BY account) AS holds
-             ON holds.account = account.id
-         WHERE one <> other",
-    ),
-    (
-        "a merchant's open book is what its open batch comes to",
-        "SELECT count(*) FROM book WHERE kind = 'merchant'",
-        "SELECT owner || ' ' || book.currency, balance AS one,
-             coalesce((SELECT sum(CASE WHEN action IN ('capture', 'authorization', 'refund-reversal')
-                     THEN amount ELSE -amount END)
-                 FROM operation JOIN batch ON batch.id = operation.batch
-                 WHERE batch.merchant = owner AND batch.currency = book.currency
-                     AND closed_at IS NULL), 0) AS other
-         FROM book WHERE kind = 'merchant' AND one <> other",
-    ),
-    (
-        "a merchant's settled book is what its closed batches came to",
-        "SELECT count(*) FROM book WHERE kind = 'settled'",
-        "SELECT owner || ' ' || book.currency, balance AS one,
-             coalesce((SELECT sum(json_extract(totals, '$.payable')
-                     - json_extract(totals, '$.receivable'))
-                 FROM batch WHERE merchant = owner AND batch.currency = book.currency
-                     AND closed_at IS NOT NULL), 0) AS other
-         FROM book WHERE kind = 'settled' AND one <> other",
-    ),
-    (
-        "a payment has captured what its operations captured",
-        "SELECT count(*) FROM payment",
-        "SELECT lower(hex(xid)), captured AS one, coalesce(done.value, 0) AS other
-         FROM payment LEFT JOIN (
-             SELECT xid, sum(CASE action WHEN 'authorization' THEN captured
-                 WHEN 'capture' THEN amount
-                 WHEN 'capture-reversal' THEN -amount ELSE 0 END) AS value
-             FROM operation WHERE xid IS NOT NULL GROUP BY xid) AS done USING (xid)
-         WHERE one <> other",
-    ),
-    (
-        "a payment has reversed what its operations reversed",
-        "SELECT count(*) FROM payment",
-        "SELECT lower(hex(xid)), reversed AS one, coalesce(done.value, 0) AS other
-         FROM payment LEFT JOIN (
-             SELECT xid, sum(CASE action WHEN 'reversal' THEN amount ELSE 0 END) AS value
-             FROM operation WHERE xid IS NOT NULL GROUP BY xid) AS done USING (xid)
-         WHERE one <> other",
-    ),
-    (
-        "a payment has refunded what its operations refunded",
-        "SELECT count(*) FROM payment",
-        "SELECT lower(hex(xid)), refunded AS one, coalesce(done.value, 0) AS other
-         FROM payment LEFT JOIN (
-             SELECT xid, sum(CASE action WHEN 'refund' THEN amount
-                 WHEN 'refund-reversal' THEN -amount ELSE 0 END) AS value
-             FROM operation WHERE xid IS NOT NULL GROUP BY xid) AS done USING (xid)
-         WHERE one <> other",
-    ),
-];
+/// At most so many differences are told of one rule.
+const DIFFERENCES_MAX: usize = 100;
 
-/// Adds everything up anew, as it is at one moment: the gateway may go on meanwhile.
-pub(super) fn check(connection: &Connection) -> rusqlite::Result<Vec<Reconciliation>> {
-    let moment = connection.unchecked_transaction()?;
-    let found = rules(&moment)?;
-    moment.finish()?;
-    Ok(found)
+/// What a rule names those with by whom it is broken.
+pub(super) enum Named {
+    /// A text.
+    Text(String),
+    /// A transaction.
+    Xid([u8; 16]),
 }
 
-fn rules(connection: &Connection) -> rusqlite::Result<Vec<Reconciliation>> {
-    RULES
-        .into_iter()
-        .map(|(rule, count, query)| {
-            let checked: i64 = connection.query_row(count, [], |row| row.get(0))?;
-            let differences = connection
-                .prepare(&format!("{query} LIMIT 100"))?
-                .query_map([], |row| {
-                    let (name, one, other): (String, i64, i64) =
-                        (row.get(0)?, row.get(1)?, row.get(2)?);
-                    Ok(format!("{name}: {one} instead of {other}"))
-                })?
-                .collect::<rusqlite::Result<_>>()?;
-            Ok(Reconciliation {
-                rule,
-                checked: checked.unsigned_abs(),
-                differences,
-            })
-        })
-        .collect()
+/// What has to hold of two sums.
+pub(super) struct Rule {
+    name: &'static str,
+    /// Counts those that it is about.
+    pub(super) count: &'static str,
+    /// Gives each one's name and two sums; `one <> other` where it does not hold.
+    sums: &'static str,
+}
+
+impl Rule {
+    /// The query for a hundred of those for which it does not hold: `name`, `one`, `other`.
+    pub(super) fn differences(&self) -> String {
+        format!(
+            "SELECT name, one, other FROM ({}) AS sums WHERE one <> other LIMIT {DIFFERENCES_MAX}",
+            self.sums
+        )
+    }
+
+    /// What was found.
+    pub(super) fn found(&self, checked: i64, differing: Vec<(Named, i64, i64)>) -> Reconciliation {
+        Reconciliation {
+            rule: self.name,
+            checked: checked.unsigned_abs(),
+            differences: differing
+                .into_iter()
+                .map(|(name, one, other)| match name {
+                    Named::Text(name) => format!("{name}: {one} instead of {other}"),
+                    Named::Xid(xid) => {
+                        format!("{}: {one} instead of {other}", Xid::from_bytes(xid))
+                    }
+                })
+                .collect(),
+        }
+    }
+}
+
+/// The rules that a query can check.
+pub(super) const RULES: [Rule; 8] = [
+    Rule {
+        name: "all books of a currency together are zero",
+        count: "SELECT count(DISTINCT currency) FROM book",
+        sums: "SELECT currency AS name, CAST(sum(balance) AS BIGINT) AS one,
+                   CAST(0 AS BIGINT) AS other
+               FROM book GROUP BY currency",
+    },
+    Rule {
+        name: "a book has what was moved to it and not from it",
+        count: "SELECT count(*) FROM book",
+        sums: "SELECT kind || ' ' || owner AS name, balance AS one,
+                   CAST(coalesce(moved_to.value, 0) - coalesce(moved_from.value, 0) AS BIGINT)
+                       AS other
+               FROM book
+               LEFT JOIN (SELECT credit, sum(amount) AS value FROM transfer GROUP BY credit)
+                   AS moved_to ON moved_to.credit = book.id
+               LEFT JOIN (SELECT debit, sum(amount) AS value FROM transfer GROUP BY debit)
+                   AS moved_from ON moved_from.debit = book.id",
+    },
+    Rule {
+        name: "what is held of an account is what its payments hold",
+        count: "SELECT count(*) FROM account",
+        sums: "SELECT client || ' ' || label AS name, balance AS one,
+                   CAST(coalesce(holds.value, 0) AS BIGINT) AS other
+               FROM account JOIN book ON book.id = account.held
+               LEFT JOIN (SELECT account, sum(held) AS value FROM payment GROUP BY account)
+                   AS holds ON holds.account = account.id",
+    },
+    Rule {
+        name: "a merchant's open book is what its open batch comes to",
+        count: "SELECT count(*) FROM book WHERE kind = 'merchant'",
+        sums: "SELECT owner || ' ' || book.currency AS name, balance AS one,
+                   CAST(coalesce(booked.value, 0) AS BIGINT) AS other
+               FROM book LEFT JOIN (
+                   SELECT batch.merchant AS merchant, batch.currency AS currency,
+                       sum(CASE WHEN action IN ('capture', 'authorization', 'refund-reversal')
+                           THEN amount ELSE -amount END) AS value
+                   FROM operation JOIN batch ON batch.id = operation.batch
+                   WHERE closed_at IS NULL AND action <> 'batch'
+                   GROUP BY batch.merchant, batch.currency) AS booked
+                   ON booked.merchant = owner AND booked.currency = book.currency
+               WHERE kind = 'merchant'",
+    },
+    Rule {
+        name: "a merchant's settled book is what its closed batches came to",
+        count: "SELECT count(*) FROM book WHERE kind = 'settled'",
+        sums: "SELECT owner || ' ' || book.currency AS name, balance AS one,
+                   CAST(coalesce(booked.value, 0) AS BIGINT) AS other
+               FROM book LEFT JOIN (
+                   SELECT batch.merchant AS merchant, batch.currency AS currency,
+                       sum(CASE WHEN action IN ('capture', 'authorization', 'refund-reversal')
+                           THEN amount ELSE -amount END) AS value
+                   FROM operation JOIN batch ON batch.id = operation.batch
+                   WHERE closed_at IS NOT NULL AND action <> 'batch'
+                   GROUP BY batch.merchant, batch.currency) AS booked
+                   ON booked.merchant = owner AND booked.currency = book.currency
+               WHERE kind = 'settled'",
+    },
+    Rule {
+        name: "a payment has captured what its operations captured",
+        count: "SELECT count(*) FROM payment",
+        sums: "SELECT payment.xid AS name, captured AS one,
+                   CAST(coalesce(done.value, 0) AS BIGINT) AS other
+               FROM payment LEFT JOIN (
+                   SELECT xid, sum(CASE action WHEN 'authorization' THEN captured
+                       WHEN 'capture' THEN amount
+                       WHEN 'capture-reversal' THEN -amount ELSE 0 END) AS value
+                   FROM operation WHERE xid IS NOT NULL GROUP BY xid) AS done
+                   ON done.xid = payment.xid",
+    },
+    Rule {
+        name: "a payment has reversed what its operations reversed",
+        count: "SELECT count(*) FROM payment",
+        sums: "SELECT payment.xid AS name, reversed AS one,
+                   CAST(coalesce(done.value, 0) AS BIGINT) AS other
+               FROM payment LEFT JOIN (
+                   SELECT xid, sum(CASE action WHEN 'reversal' THEN amount ELSE 0 END) AS value
+                   FROM operation WHERE xid IS NOT NULL GROUP BY xid) AS done
+                   ON done.xid = payment.xid",
+    },
+    Rule {
+        name: "a payment has refunded what its operations refunded",
+        count: "SELECT count(*) FROM payment",
+        sums: "SELECT payment.xid AS name, refunded AS one,
+                   CAST(coalesce(done.value, 0) AS BIGINT) AS other
+               FROM payment LEFT JOIN (
+                   SELECT xid, sum(CASE action WHEN 'refund' THEN amount
+                       WHEN 'refund-reversal' THEN -amount ELSE 0 END) AS value
+                   FROM operation WHERE xid IS NOT NULL GROUP BY xid) AS done
+                   ON done.xid = payment.xid",
+    },
+];
+
+/// Gives each closed batch's merchant, the totals that were signed, and what its bookings come to.
+pub(super) const CLOSED_BATCHES: &str = "SELECT batch.merchant, totals,
+        CAST(coalesce(sum(CASE WHEN action IN ('capture', 'authorization', 'refund-reversal')
+            THEN amount WHEN action = 'batch' THEN 0 ELSE -amount END), 0) AS BIGINT)
+     FROM batch LEFT JOIN operation ON operation.batch = batch.id
+     WHERE closed_at IS NOT NULL GROUP BY batch.id, batch.merchant, totals";
+
+/// Holds the totals of closed batches against their bookings.
+pub(super) fn closed_batches(rows: &[(String, String, i64)]) -> Reconciliation {
+    let signed_sum = |totals: &str| {
+        let totals: BatchTotals = serde_json::from_str(totals).ok()?;
+        i64::try_from(totals.payable)
+            .ok()?
+            .checked_sub(i64::try_from(totals.receivable).ok()?)
+    };
+    Reconciliation {
+        rule: "a closed batch's signed totals are what its bookings come to",
+        checked: rows.len() as u64,
+        differences: rows
+            .iter()
+            .filter(|(_, totals, booked)| signed_sum(totals) != Some(*booked))
+            .map(|(merchant, totals, booked)| format!("{merchant}: {totals} instead of {booked}"))
+            .take(DIFFERENCES_MAX)
+            .collect(),
+    }
 }

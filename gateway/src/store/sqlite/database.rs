@@ -4,7 +4,7 @@ use std::{fs::OpenOptions, io, os::unix::fs::OpenOptionsExt as _, path::Path, ti
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::StoreError;
+use crate::store::StoreError;
 
 /// "TwSl": what marks the file as ours (PRAGMA application_id).
 const APPLICATION_ID: i64 = 0x5477_536c;

@@ -13,7 +13,8 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{StoreError, database};
+use super::database;
+use crate::store::{StoreError, tables::Fault};
 
 /// As many as threads that look up at once.
 const CONNECTIONS: usize = 8;
@@ -36,7 +37,7 @@ impl Readers {
 
     pub(super) fn read<T>(
         &self,
-        look_up: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+        look_up: impl FnOnce(&Connection) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.connections.len();
         // Reading leaves nothing half done.

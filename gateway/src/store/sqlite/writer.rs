@@ -16,7 +16,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use rusqlite::{Connection, Savepoint, TransactionBehavior};
 use tokio::{sync::oneshot, time::timeout_at};
 
-use super::StoreError;
+use crate::store::{StoreError, tables::Fault};
 
 /// How many commands may wait.
 const QUEUE_MAX: usize = 1024;
@@ -107,7 +107,7 @@ impl Writer {
     pub(super) async fn run<T: Send + 'static>(
         &self,
         deadline: Instant,
-        act: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        act: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, mut outcome) = oneshot::channel();
         let turn = Turn::new();
@@ -137,7 +137,7 @@ impl Writer {
 fn command<T: Send + 'static>(
     turn: Turn,
     reply: oneshot::Sender<Result<T, StoreError>>,
-    act: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    act: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
 ) -> Command {
     Box::new(move |savepoint| {
         let result = match savepoint {
@@ -151,7 +151,7 @@ fn command<T: Send + 'static>(
                     Err(_) => savepoint.rollback(),
                 };
                 acted
-                    .and_then(|done| settled.map(|()| done))
+                    .and_then(|done| settled.map(|()| done).map_err(Fault::from))
                     .map_err(|error| StoreError::Unavailable(error.to_string()))
             }
             Err(error) => Err(error),

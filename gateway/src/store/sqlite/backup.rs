@@ -29,7 +29,7 @@ pub(crate) enum BackupError {
     #[error("{} can't be written: {source}; make room, or name another directory", path.display())]
     NotWritten { path: PathBuf, source: io::Error },
     #[error(transparent)]
-    Store(#[from] super::StoreError),
+    Store(#[from] crate::store::StoreError),
     #[error("the copy was not made: {0}; nothing was left behind, try again")]
     NotCopied(#[from] rusqlite::Error),
     #[error(
