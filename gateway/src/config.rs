@@ -1,6 +1,7 @@
 //! The configuration file: TOML, unknown members refused, paths relative to the file.
 
 use std::{
+    fmt,
     net::SocketAddr,
     num::NonZeroU16,
     path::{Path, PathBuf},
@@ -100,11 +101,79 @@ pub(crate) struct Merchant {
     pub(crate) active: bool,
 }
 
-/// The embedded store.
+/// Where payments are kept: one of the two.
+#[derive(Deserialize)]
+#[serde(try_from = "StoreMembers")]
+pub(crate) enum Store {
+    /// One gateway's, in a file.
+    File(PathBuf),
+    /// Shared by gateways.
+    Postgres(Box<Postgres>),
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Store {
-    pub(crate) path: PathBuf,
+struct StoreMembers {
+    path: Option<PathBuf>,
+    postgres: Option<Box<Postgres>>,
+}
+
+impl TryFrom<StoreMembers> for Store {
+    type Error = &'static str;
+
+    fn try_from(members: StoreMembers) -> Result<Self, Self::Error> {
+        match (members.path, members.postgres) {
+            (Some(path), None) => Ok(Self::File(path)),
+            (None, Some(postgres)) => Ok(Self::Postgres(postgres)),
+            _ => Err("[store] has either `path` or [store.postgres]"),
+        }
+    }
+}
+
+/// A PostgreSQL database. Over a network it is known by its certificate.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Postgres {
+    /// The directory of the server's Unix socket, for a server on this machine.
+    pub(crate) socket_directory: Option<PathBuf>,
+    /// The server's host name, which its certificate must have.
+    pub(crate) host: Option<String>,
+    /// The CA that certified it: PEM.
+    pub(crate) ca: Option<PathBuf>,
+    #[serde(default = "postgres_port")]
+    pub(crate) port: u16,
+    pub(crate) database: String,
+    pub(crate) user: String,
+    /// A file with the password, unless the server knows the user by other means.
+    pub(crate) password_file: Option<PathBuf>,
+    /// How many connections this gateway keeps.
+    #[serde(default = "postgres_connections")]
+    pub(crate) connections: NonZeroU16,
+}
+
+fn postgres_port() -> u16 {
+    5432
+}
+
+fn postgres_connections() -> NonZeroU16 {
+    const { NonZeroU16::new(16).unwrap() }
+}
+
+impl fmt::Display for Postgres {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { database, port, .. } = self;
+        match (&self.host, &self.socket_directory) {
+            (Some(host), _) => write!(formatter, "PostgreSQL {database} at {host}:{port}"),
+            (None, Some(directory)) => {
+                write!(
+                    formatter,
+                    "PostgreSQL {database} in {}",
+                    directory.display()
+                )
+            }
+            (None, None) => write!(formatter, "PostgreSQL {database}"),
+        }
+    }
 }
 
 /// What one party may take of the gateway.

@@ -5,6 +5,7 @@
 //! - [`server`]: a listener that gives each request to a handler together with its [`server::Peer`];
 //! - [`client`]: an HTTP client for one server, over kept connections;
 //! - [`exchange`]: a request, its JSON body, its answer or its problem;
+//! - [`database`]: TLS to a database server, which is no party;
 //! - [`body`]: bodies within a limit; [`rate_limit`]: how often somebody may ask;
 //! - [`pem`]: certificates, CRLs and keys in files.
 //!
@@ -13,6 +14,7 @@
 
 pub mod body;
 pub mod client;
+pub mod database;
 pub mod exchange;
 pub mod identity;
 pub mod pem;

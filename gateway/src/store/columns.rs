@@ -54,7 +54,7 @@ pub(super) const INSTRUMENT: &str = "SELECT look_up, account.id AS account, clie
 
 /// What a merchant's request booked.
 pub(super) const BOOKING: &str = "SELECT operation.merchant AS merchant, operation.jti AS jti, xid, \
-     action, net, closed_at FROM operation JOIN batch ON batch.id = operation.batch";
+     action, net, batch.id AS batch, closed_at FROM operation JOIN batch ON batch.id = operation.batch";
 
 /// A closed batch.
 pub(super) const CLOSED_BATCH: &str = "SELECT batch.merchant AS merchant, batch.jti AS jti, currency, \
@@ -134,9 +134,8 @@ pub(super) fn cancellation(row: &impl Columns) -> Result<ReceiptRecord, Fault> {
 
 /// Reads an [`INSTRUMENT`] row.
 pub(super) fn instrument(row: &impl Columns) -> Result<FoundInstrument, Fault> {
-    let status = |column: &str| {
-        Status::from_word(&text(row, column)?).ok_or_else(|| Fault::strange(column))
-    };
+    let status =
+        |column: &str| Status::from_word(&text(row, column)?).ok_or_else(|| Fault::strange(column));
     let velocity = match (
         optional(row, "velocity_count")?,
         optional(row, "velocity_seconds")?,

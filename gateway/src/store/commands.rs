@@ -52,6 +52,7 @@ pub(crate) struct SignedByPayer {
 }
 
 /// What payer and merchant asked for. It has no Debug.
+#[derive(Clone)]
 pub(crate) struct Evidence {
     pub(crate) request: String,
     pub(crate) dual_signature: Option<String>,
@@ -174,6 +175,7 @@ pub(crate) struct AddAccount {
 }
 
 /// An account to be added.
+#[derive(Clone)]
 pub(crate) struct NewAccount {
     pub(crate) label: String,
     pub(crate) client: ClientName,
@@ -188,6 +190,7 @@ pub(crate) struct NewAccount {
 }
 
 /// An instrument to be added.
+#[derive(Clone)]
 pub(crate) struct NewInstrument {
     pub(crate) index: [u8; 32],
     pub(crate) kind: &'static str,

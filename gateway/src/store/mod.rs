@@ -6,11 +6,13 @@
 
 mod columns;
 pub(crate) mod commands;
+pub(crate) mod postgres;
 pub(crate) mod reconcile;
 pub(crate) mod records;
 pub(crate) mod sqlite;
 mod tables;
 mod transactions;
+mod turn;
 
 use std::{path::PathBuf, time::Instant};
 
@@ -20,11 +22,12 @@ use protocol::{
     names::{ClientName, MerchantName},
 };
 
+use crate::config::{self, Config};
 use commands::{
     AddAccount, Authorize, Authorized, BatchClosed, Cancel, CloseBatch, EndHolds, Operate, Operated,
 };
+use postgres::PostgresStore;
 use reconcile::Reconciliation;
-use crate::config::Config;
 use records::{AccountRecord, BatchRecord, ExpiredHold, PaymentRecord, ReceiptRecord};
 use sqlite::SqliteStore;
 
@@ -33,12 +36,28 @@ use sqlite::SqliteStore;
 /// # Errors
 /// When it is another program's, newer than this one, or can't be written.
 pub(crate) async fn open(config: &Config) -> Result<Box<dyn Store>, StoreError> {
-    Ok(Box::new(SqliteStore::open(&file(config)?)?))
+    Ok(match &config.store {
+        config::Store::File(path) => Box::new(SqliteStore::open(&config.path(path))?),
+        config::Store::Postgres(postgres) => {
+            Box::new(PostgresStore::open(postgres, config.directory()).await?)
+        }
+    })
 }
 
 /// The file of the embedded store.
+///
+/// # Errors
+/// When the configuration names another store.
 pub(crate) fn file(config: &Config) -> Result<PathBuf, StoreError> {
-    Ok(config.path(&config.store.path))
+    match &config.store {
+        config::Store::File(path) => Ok(config.path(path)),
+        config::Store::Postgres(postgres) => Err(StoreError::Unusable {
+            path: postgres.to_string(),
+            reason: "this command is for the embedded store; PostgreSQL has its own tools (pg_basebackup, \
+                     pg_amcheck)"
+                .to_owned(),
+        }),
+    }
 }
 
 /// The store was not opened, or did not do something. Nothing is half done.

@@ -96,6 +96,25 @@ impl Book {
             Book::Settled(merchant) => ("settled", merchant.to_string()),
         }
     }
+
+    /// The book with these two words.
+    pub(super) fn named(kind: &str, owner: &str) -> Result<Self, Fault> {
+        let strange = || Fault::strange("a book's owner");
+        let merchant = || owner.parse().map_err(|_| strange());
+        let account = || {
+            let (client, label) = owner.split_once('/').ok_or_else(strange)?;
+            let client: ClientName = client.parse().map_err(|_| strange())?;
+            Ok((client, label.to_owned()))
+        };
+        match kind {
+            "issuer" => Ok(Book::Issuer),
+            "available" => account().map(|(client, label)| Book::Available(client, label)),
+            "held" => account().map(|(client, label)| Book::Held(client, label)),
+            "merchant" => merchant().map(Book::Merchant),
+            "settled" => merchant().map(Book::Settled),
+            _ => Err(Fault::strange("a book's kind")),
+        }
+    }
 }
 
 /// A request that was answered before.

@@ -99,7 +99,7 @@ fn prepare(
         connection
             .execute_batch(&format!(
                 "BEGIN IMMEDIATE;\n{}\nPRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {VERSION};\nCOMMIT;",
-                include_str!("schema.sql")
+                include_str!("schema/1.sql")
             ))
             .map_err(failed)?;
     }

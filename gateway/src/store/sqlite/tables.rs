@@ -18,7 +18,8 @@ use crate::{
         records::{BatchRecord, PaymentRecord, ReceiptRecord},
         tables::{
             AccountBooks, AccountId, BatchId, Book, BookId, DueHold, EarlierRequest, Fault,
-            FoundBooking, FoundInstrument, HOLDS_MAX, NewOperation, NewPayment, Tables, Transfer, batch_totals,
+            FoundBooking, FoundInstrument, HOLDS_MAX, NewOperation, NewPayment, Tables, Transfer,
+            batch_totals,
         },
     },
 };

@@ -4,19 +4,19 @@
 //! A command whose caller gave up before it was begun is never done: what is told as not done stays so.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use rusqlite::{Connection, Savepoint, TransactionBehavior};
-use tokio::{sync::oneshot, time::timeout_at};
+use tokio::sync::oneshot;
 
-use crate::store::{StoreError, tables::Fault};
+use crate::store::{
+    StoreError,
+    tables::Fault,
+    turn::{self, Turn},
+};
 
 /// How many commands may wait.
 const QUEUE_MAX: usize = 1024;
@@ -24,54 +24,12 @@ const QUEUE_MAX: usize = 1024;
 /// How many commands one commit may hold.
 const GROUP_MAX: usize = 256;
 
-/// How long beyond the deadline is waited for a command that was begun in time: it may be durable any moment.
-const COMMIT_GRACE: Duration = Duration::from_secs(10);
-
 /// A command: it is given a savepoint, or the reason why there is none, and says what to do once its work is
 /// durable.
 type Command = Box<dyn FnOnce(Result<&mut Savepoint<'_>, StoreError>) -> Answer + Send>;
 
 /// Sends the outcome, or what kept it from being durable.
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-
-/// Whether a command was begun, or given up by its caller: one of the two, never both.
-#[derive(Clone)]
-struct Turn(Arc<AtomicU8>);
-
-impl Turn {
-    const WAITING: u8 = 0;
-    const BEGUN: u8 = 1;
-    const GIVEN_UP: u8 = 2;
-
-    fn new() -> Self {
-        Self(Arc::new(AtomicU8::new(Self::WAITING)))
-    }
-
-    /// The writer's side; false when the caller gave up.
-    fn begin(&self) -> bool {
-        self.leave_waiting_for(Self::BEGUN)
-    }
-
-    /// The caller's side; false when the writer has begun.
-    fn give_up(&self) -> bool {
-        self.leave_waiting_for(Self::GIVEN_UP)
-    }
-
-    fn leave_waiting_for(&self, next: u8) -> bool {
-        self.0
-            .compare_exchange(Self::WAITING, next, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
-    }
-}
-
-/// Gives the turn up when the caller goes away, with its connection for example.
-struct Waiting(Turn);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.give_up();
-    }
-}
 
 pub(super) struct Writer {
     /// None only while it is dropped.
@@ -109,28 +67,16 @@ impl Writer {
         deadline: Instant,
         act: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (reply, mut outcome) = oneshot::channel();
-        let turn = Turn::new();
-        let command = command(turn.clone(), reply, act);
-        let waiting = Waiting(turn);
+        let (reply, outcome) = oneshot::channel();
+        let (turn, waiting) = turn::new();
+        let command = command(turn, reply, act);
         let ended = || StoreError::Unavailable("the writer ended".to_owned());
         let queue = self.queue.as_ref().ok_or_else(ended)?;
         queue.try_send(command).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Overloaded,
             TrySendError::Disconnected(_) => ended(),
         })?;
-        if let Ok(outcome) = timeout_at(deadline.into(), &mut outcome).await {
-            return outcome.unwrap_or_else(|_| Err(ended()));
-        }
-        if waiting.0.give_up() {
-            return Err(StoreError::Unavailable(
-                "it was not begun in time".to_owned(),
-            ));
-        }
-        match timeout_at((deadline + COMMIT_GRACE).into(), outcome).await {
-            Ok(outcome) => outcome.unwrap_or_else(|_| Err(ended())),
-            Err(_) => Err(StoreError::OutcomeUnknown),
-        }
+        waiting.outcome(deadline, outcome).await
     }
 }
 

@@ -2,10 +2,14 @@
 
 use protocol::receipt::Action;
 
-use super::{
-    lifecycle::{books, euros},
-    *,
-};
+use super::{lifecycle::euros, *};
+
+conformance! {
+    a_withdrawn_purchase_is_declined_for_ever_and_touches_no_account,
+    a_cancellation_that_is_too_late_gets_the_decision_and_another_payer_nothing,
+    another_payer_s_cancellation_of_the_same_xid_stops_nobody,
+    a_cancellation_and_an_authorization_at_once_exclude_one_another,
+}
 
 fn cancel(signed: &SignedByPayer) -> Cancel {
     Cancel {
@@ -23,9 +27,7 @@ fn cancel(signed: &SignedByPayer) -> Cancel {
     }
 }
 
-#[tokio::test]
-async fn a_withdrawn_purchase_is_declined_for_ever_and_touches_no_account() {
-    let place = Place::new();
+async fn a_withdrawn_purchase_is_declined_for_ever_and_touches_no_account(place: Place) {
     let store = with_account(&place, 1000).await;
     let authorization = command(400);
     let signed = authorization.signed.clone();
@@ -43,12 +45,10 @@ async fn a_withdrawn_purchase_is_declined_for_ever_and_touches_no_account() {
     assert_eq!(first.receipt_jti, second.receipt_jti);
     let decision = decided(store.authorize(authorization, soon()).await.unwrap());
     assert_eq!(decision.code, Code::CustomerCancellation);
-    assert_eq!(books(&place), [1000, 0, 0, 0]);
+    assert_eq!(place.books().await, [1000, 0, 0, 0]);
 }
 
-#[tokio::test]
-async fn a_cancellation_that_is_too_late_gets_the_decision_and_another_payer_nothing() {
-    let place = Place::new();
+async fn a_cancellation_that_is_too_late_gets_the_decision_and_another_payer_nothing(place: Place) {
     let store = with_account(&place, 1000).await;
     let authorization = command(400);
     let signed = authorization.signed.clone();
@@ -71,12 +71,10 @@ async fn a_cancellation_that_is_too_late_gets_the_decision_and_another_payer_not
             .unwrap()
             .is_none()
     );
-    assert_eq!(books(&place), [600, 400, 0, 0]);
+    assert_eq!(place.books().await, [600, 400, 0, 0]);
 }
 
-#[tokio::test]
-async fn another_payer_s_cancellation_of_the_same_xid_stops_nobody() {
-    let place = Place::new();
+async fn another_payer_s_cancellation_of_the_same_xid_stops_nobody(place: Place) {
     let store = with_account(&place, 1000).await;
     let authorization = command(400);
     let other = SignedByPayer {
@@ -88,20 +86,25 @@ async fn another_payer_s_cancellation_of_the_same_xid_stops_nobody() {
     assert_eq!(decision.code, Code::Approved);
 }
 
-#[tokio::test]
-async fn a_cancellation_and_an_authorization_at_once_exclude_one_another() {
+async fn a_cancellation_and_an_authorization_at_once_exclude_one_another(place: Place) {
+    let store = with_account(&place, 100_000).await;
+    // With PostgreSQL: two gateways that know nothing of one another.
+    let other = match &place {
+        Place::Postgres { .. } => place.open().await,
+        _ => Arc::clone(&store),
+    };
+    let mut held = 0;
     for _ in 0..32 {
-        let place = Place::new();
-        let store = std::sync::Arc::new(with_account(&place, 1000).await);
         let authorization = command(400);
         let signed = authorization.signed.clone();
         let (decision, told) = tokio::join!(
             store.authorize(authorization, soon()),
-            store.cancel(cancel(&signed), soon())
+            other.cancel(cancel(&signed), soon())
         );
         let approved = decided(decision.unwrap()).code == Code::Approved;
         let withdrawn = told.unwrap().unwrap().action == Action::Cancellation;
         assert_ne!(approved, withdrawn);
-        assert_eq!(books(&place)[1], if approved { 400 } else { 0 });
+        held += if approved { 400 } else { 0 };
+        assert_eq!(place.books().await[1], held);
     }
 }

@@ -1,11 +1,11 @@
 //! A copy while others write.
 
 use super::*;
-use crate::store::backup;
+use crate::store::sqlite::backup;
 
 #[tokio::test]
 async fn a_copy_ends_however_often_others_write_and_is_of_one_moment() {
-    let place = Place::new();
+    let place = Place::sqlite();
     let store = with_account(&place, 1000).await;
     let other = Connection::open(place.path()).unwrap();
     // More than what is copied at a time.
@@ -15,7 +15,7 @@ async fn a_copy_ends_however_often_others_write_and_is_of_one_moment() {
             [16 << 20],
         )
         .unwrap();
-    let copy = place.directory.path().join("copy.db");
+    let copy = place.directory().join("copy.db");
     let mut steps = 0;
     let bytes = backup::copy(&place.path(), &copy, |_| {
         steps += 1;

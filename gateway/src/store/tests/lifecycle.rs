@@ -8,11 +8,25 @@ use crate::{
     store::commands::Limit,
 };
 
+conformance! {
+    a_payment_is_captured_in_parts_refunded_and_the_rest_released,
+    nothing_above_the_limits_is_done_and_a_refused_request_consumes_nothing,
+    the_same_request_is_done_once_and_answered_alike_another_with_its_jti_is_refused,
+    an_authorization_s_jti_is_no_other_request_s,
+    another_merchant_s_an_unknown_and_a_declined_payment_are_not_operated_on,
+    a_booking_is_undone_up_to_its_own_amount_and_can_be_made_again,
+    a_payment_has_an_end_of_operations_with_room_left_for_what_the_payer_gets_back,
+    a_refund_is_undone_as_long_as_the_payer_has_the_money,
+    what_was_captured_with_the_authorization_is_undone_by_its_jti,
+    a_hold_ends_at_its_time_and_is_released_once,
+    sixty_four_at_once_never_capture_or_refund_above_the_limits
+}
+
 pub(super) fn euros(value: u64) -> Amount {
     Amount::new(value, "EUR".parse().unwrap()).unwrap()
 }
 
-fn operation(action: Action, xid: Xid, value: u64) -> Operate {
+pub(super) fn operation(action: Action, xid: Xid, value: u64) -> Operate {
     Operate {
         merchant: MerchantName::new("shop").unwrap(),
         jti: Jti::random().unwrap(),
@@ -27,14 +41,14 @@ fn operation(action: Action, xid: Xid, value: u64) -> Operate {
     }
 }
 
-fn undoing(action: Action, xid: Xid, value: u64, target: Jti) -> Operate {
+pub(super) fn undoing(action: Action, xid: Xid, value: u64, target: Jti) -> Operate {
     Operate {
         target: Some(target),
         ..operation(action, xid, value)
     }
 }
 
-fn done(outcome: Operated) -> ReceiptRecord {
+pub(super) fn done(outcome: Operated) -> ReceiptRecord {
     match outcome {
         Operated::Done(receipt) => receipt,
         Operated::Refused(limit) => panic!("{limit}"),
@@ -42,7 +56,7 @@ fn done(outcome: Operated) -> ReceiptRecord {
     }
 }
 
-fn refused(outcome: Operated) -> Limit {
+pub(super) fn refused(outcome: Operated) -> Limit {
     match outcome {
         Operated::Refused(limit) => limit,
         _ => panic!("it was not refused"),
@@ -50,25 +64,14 @@ fn refused(outcome: Operated) -> Limit {
 }
 
 /// An approved payment of that much, out of 1000.
-async fn approved(place: &Place, value: u64) -> (Store, Xid) {
+pub(super) async fn approved(place: &Place, value: u64) -> (Arc<dyn Store>, Xid) {
     let store = with_account(place, 1000).await;
     let decision = decided(store.authorize(command(value), soon()).await.unwrap());
     assert_eq!(decision.code, Code::Approved);
     (store, decision.signed.xid)
 }
 
-/// Available, held, and what the merchant is to be paid, open and settled.
-pub(super) fn books(place: &Place) -> [i64; 4] {
-    ["available", "held", "merchant", "settled"].map(|kind| {
-        place.number(&format!(
-            "SELECT coalesce(sum(balance), 0) FROM book WHERE kind = '{kind}'"
-        ))
-    })
-}
-
-#[tokio::test]
-async fn a_payment_is_captured_in_parts_refunded_and_the_rest_released() {
-    let place = Place::new();
+async fn a_payment_is_captured_in_parts_refunded_and_the_rest_released(place: Place) {
     let (store, xid) = approved(&place, 500).await;
     for (action, value, expected) in [
         (Action::Capture, 200, [500, 300, 200, 0]),
@@ -85,9 +88,9 @@ async fn a_payment_is_captured_in_parts_refunded_and_the_rest_released() {
         );
         assert_eq!(receipt.action, action);
         assert_eq!(receipt.amount, euros(value));
-        assert_eq!(books(&place), expected, "{action} {value}");
+        assert_eq!(place.books().await, expected, "{action} {value}");
     }
-    let found = store.find_by_xid(xid).unwrap().unwrap();
+    let found = store.find_by_xid(xid).await.unwrap().unwrap();
     let totals = found.payment.unwrap().totals();
     assert_eq!(
         (totals.captured, totals.reversed, totals.refunded),
@@ -95,6 +98,7 @@ async fn a_payment_is_captured_in_parts_refunded_and_the_rest_released() {
     );
     let actions: Vec<_> = store
         .receipts_after(xid)
+        .await
         .unwrap()
         .iter()
         .map(|receipt| receipt.action)
@@ -110,12 +114,10 @@ async fn a_payment_is_captured_in_parts_refunded_and_the_rest_released() {
             Action::Capture
         ]
     );
-    assert_eq!(place.number("SELECT sum(balance) FROM book"), 0);
+    assert!(broken(&*store).await.is_empty());
 }
 
-#[tokio::test]
-async fn nothing_above_the_limits_is_done_and_a_refused_request_consumes_nothing() {
-    let place = Place::new();
+async fn nothing_above_the_limits_is_done_and_a_refused_request_consumes_nothing(place: Place) {
     let (store, xid) = approved(&place, 500).await;
     let too_much = operation(Action::Capture, xid, 501);
     let jti = too_much.jti;
@@ -138,12 +140,12 @@ async fn nothing_above_the_limits_is_done_and_a_refused_request_consumes_nothing
         ..operation(Action::Capture, xid, 500)
     };
     done(store.operate(possible, soon()).await.unwrap());
-    assert_eq!(books(&place), [500, 0, 500, 0]);
+    assert_eq!(place.books().await, [500, 0, 500, 0]);
 }
 
-#[tokio::test]
-async fn the_same_request_is_done_once_and_answered_alike_another_with_its_jti_is_refused() {
-    let place = Place::new();
+async fn the_same_request_is_done_once_and_answered_alike_another_with_its_jti_is_refused(
+    place: Place,
+) {
     let (store, xid) = approved(&place, 500).await;
     let first = operation(Action::Capture, xid, 200);
     let again = Operate {
@@ -165,12 +167,10 @@ async fn the_same_request_is_done_once_and_answered_alike_another_with_its_jti_i
         store.operate(other, soon()).await.unwrap(),
         Operated::IdempotencyConflict
     ));
-    assert_eq!(books(&place), [500, 300, 200, 0]);
+    assert_eq!(place.books().await, [500, 300, 200, 0]);
 }
 
-#[tokio::test]
-async fn an_authorization_s_jti_is_no_other_request_s() {
-    let place = Place::new();
+async fn an_authorization_s_jti_is_no_other_request_s(place: Place) {
     let store = with_account(&place, 1000).await;
     let authorization = command(500);
     let jti = authorization.jti;
@@ -187,9 +187,7 @@ async fn an_authorization_s_jti_is_no_other_request_s() {
     ));
 }
 
-#[tokio::test]
-async fn another_merchant_s_an_unknown_and_a_declined_payment_are_not_operated_on() {
-    let place = Place::new();
+async fn another_merchant_s_an_unknown_and_a_declined_payment_are_not_operated_on(place: Place) {
     let (store, xid) = approved(&place, 500).await;
     let other = Operate {
         merchant: MerchantName::new("other").unwrap(),
@@ -218,9 +216,7 @@ async fn another_merchant_s_an_unknown_and_a_declined_payment_are_not_operated_o
     ));
 }
 
-#[tokio::test]
-async fn a_booking_is_undone_up_to_its_own_amount_and_can_be_made_again() {
-    let place = Place::new();
+async fn a_booking_is_undone_up_to_its_own_amount_and_can_be_made_again(place: Place) {
     let (store, xid) = approved(&place, 500).await;
     let capture = operation(Action::Capture, xid, 200);
     let target = capture.jti;
@@ -239,7 +235,7 @@ async fn a_booking_is_undone_up_to_its_own_amount_and_can_be_made_again() {
     );
     let receipt = done(store.operate(undo(50), soon()).await.unwrap());
     assert_eq!(receipt.target, Some(target));
-    assert_eq!(books(&place), [500, 400, 100, 0]);
+    assert_eq!(place.books().await, [500, 400, 100, 0]);
     done(
         store
             .operate(operation(Action::Capture, xid, 400), soon())
@@ -256,9 +252,9 @@ async fn a_booking_is_undone_up_to_its_own_amount_and_can_be_made_again() {
     }
 }
 
-#[tokio::test]
-async fn a_payment_has_an_end_of_operations_with_room_left_for_what_the_payer_gets_back() {
-    let place = Place::new();
+async fn a_payment_has_an_end_of_operations_with_room_left_for_what_the_payer_gets_back(
+    place: Place,
+) {
     let (store, xid) = approved(&place, 500).await;
     for _ in 0..32 {
         let capture = operation(Action::Capture, xid, 1);
@@ -284,12 +280,10 @@ async fn a_payment_has_an_end_of_operations_with_room_left_for_what_the_payer_ge
         refused(store.operate(refund, soon()).await.unwrap()),
         Limit::TooMany
     );
-    assert_eq!(books(&place), [999, 0, 1, 0]);
+    assert_eq!(place.books().await, [999, 0, 1, 0]);
 }
 
-#[tokio::test]
-async fn a_refund_is_undone_as_long_as_the_payer_has_the_money() {
-    let place = Place::new();
+async fn a_refund_is_undone_as_long_as_the_payer_has_the_money(place: Place) {
     let (store, xid) = approved(&place, 500).await;
     done(
         store
@@ -314,12 +308,10 @@ async fn a_refund_is_undone_as_long_as_the_payer_has_the_money() {
         Limit::Spent
     );
     done(store.operate(undo(50), soon()).await.unwrap());
-    assert_eq!(books(&place), [0, 750, 250, 0]);
+    assert_eq!(place.books().await, [0, 750, 250, 0]);
 }
 
-#[tokio::test]
-async fn what_was_captured_with_the_authorization_is_undone_by_its_jti() {
-    let place = Place::new();
+async fn what_was_captured_with_the_authorization_is_undone_by_its_jti(place: Place) {
     let store = with_account(&place, 1000).await;
     let authorization = Authorize {
         capture: Capture::Now,
@@ -335,12 +327,10 @@ async fn what_was_captured_with_the_authorization_is_undone_by_its_jti() {
             .await
             .unwrap(),
     );
-    assert_eq!(books(&place), [600, 400, 0, 0]);
+    assert_eq!(place.books().await, [600, 400, 0, 0]);
 }
 
-#[tokio::test]
-async fn a_hold_ends_at_its_time_and_is_released_once() {
-    let place = Place::new();
+async fn a_hold_ends_at_its_time_and_is_released_once(place: Place) {
     let (store, xid) = approved(&place, 500).await;
     done(
         store
@@ -349,12 +339,27 @@ async fn a_hold_ends_at_its_time_and_is_released_once() {
             .unwrap(),
     );
     let end = NOW.plus(100);
-    assert!(store.expire(NOW.plus(99), soon()).await.unwrap().is_empty());
-    let ended = store.expire(end, soon()).await.unwrap();
+    assert!(
+        store
+            .end_holds(EndHolds { now: NOW.plus(99) }, soon())
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let ended = store
+        .end_holds(EndHolds { now: end }, soon())
+        .await
+        .unwrap();
     assert_eq!(ended.len(), 1);
     assert_eq!((ended[0].xid, ended[0].released), (xid, 300));
-    assert!(store.expire(end, soon()).await.unwrap().is_empty());
-    assert_eq!(books(&place), [800, 0, 200, 0]);
+    assert!(
+        store
+            .end_holds(EndHolds { now: end }, soon())
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(place.books().await, [800, 0, 200, 0]);
     let late = Operate {
         now: end,
         ..operation(Action::Capture, xid, 1)
@@ -369,200 +374,14 @@ async fn a_hold_ends_at_its_time_and_is_released_once() {
         ..operation(Action::Refund, xid, 200)
     };
     done(store.operate(refund, soon()).await.unwrap());
-    assert_eq!(books(&place), [1000, 0, 0, 0]);
+    assert_eq!(place.books().await, [1000, 0, 0, 0]);
 }
 
-fn closing(jti: Jti) -> CloseBatch {
-    CloseBatch {
-        merchant: MerchantName::new("shop").unwrap(),
-        jti,
-        reqh: Digest::of(jti.as_bytes()),
-        currency: "EUR".parse().unwrap(),
-        request: "request".to_owned(),
-        receipt_jti: Jti::random().unwrap(),
-        now: NOW.plus(2),
-    }
-}
-
-fn closed(outcome: BatchClosed) -> BatchRecord {
-    match outcome {
-        BatchClosed::Closed(batch) => batch,
-        BatchClosed::IdempotencyConflict => panic!("its jti was used"),
-    }
-}
-
-#[tokio::test]
-async fn a_batch_closes_once_with_the_totals_of_its_bookings_and_of_the_ledger() {
-    let place = Place::new();
+async fn sixty_four_at_once_never_capture_or_refund_above_the_limits(place: Place) {
     let (store, xid) = approved(&place, 500).await;
-    let capture = operation(Action::Capture, xid, 300);
-    let target = capture.jti;
-    done(store.operate(capture, soon()).await.unwrap());
-    done(
-        store
-            .operate(undoing(Action::CaptureReversal, xid, 50, target), soon())
-            .await
-            .unwrap(),
-    );
-    done(
-        store
-            .operate(operation(Action::Refund, xid, 100), soon())
-            .await
-            .unwrap(),
-    );
-    let now = Authorize {
-        capture: Capture::Now,
-        ..command(200)
-    };
-    decided(store.authorize(now, soon()).await.unwrap());
-
-    let jti = Jti::random().unwrap();
-    let batch = closed(store.close_batch(closing(jti), soon()).await.unwrap());
-    let totals = batch.totals;
-    assert_eq!((totals.captures.count, totals.captures.value), (2, 500));
-    assert_eq!(totals.capture_reversals.value, 50);
-    assert_eq!((totals.refunds.count, totals.refunds.value), (1, 100));
-    assert_eq!((totals.payable, totals.receivable), (350, 0));
-    assert_eq!(books(&place)[2..], [0, 350]);
-
-    // The same request again gets the same batch; its bookings can't be undone any more.
-    let again = closed(store.close_batch(closing(jti), soon()).await.unwrap());
-    assert_eq!(again.totals, totals);
-    assert_eq!(
-        refused(
-            store
-                .operate(undoing(Action::CaptureReversal, xid, 1, target), soon())
-                .await
-                .unwrap()
-        ),
-        NotUndone::BatchClosed.into()
-    );
-    assert!(matches!(
-        store
-            .close_batch(
-                CloseBatch {
-                    reqh: Digest::of(b"other"),
-                    ..closing(jti)
-                },
-                soon()
-            )
-            .await
-            .unwrap(),
-        BatchClosed::IdempotencyConflict
-    ));
-    // A refund of what was settled makes the next batch a debt.
-    done(
-        store
-            .operate(operation(Action::Refund, xid, 100), soon())
-            .await
-            .unwrap(),
-    );
-    let next = closed(
-        store
-            .close_batch(closing(Jti::random().unwrap()), soon())
-            .await
-            .unwrap(),
-    );
-    assert_eq!((next.totals.payable, next.totals.receivable), (0, 100));
-    assert_eq!(books(&place)[2..], [0, 250]);
-    assert_eq!(place.number("SELECT sum(balance) FROM book"), 0);
-}
-
-/// The rules of the ledger that do not hold.
-fn broken(store: &Store) -> Vec<&'static str> {
-    store
-        .reconcile()
-        .unwrap()
-        .iter()
-        .filter(|rule| !rule.differences.is_empty())
-        .map(|rule| rule.rule)
-        .collect()
-}
-
-#[tokio::test]
-async fn the_ledger_balances_after_everything_that_can_be_done_and_a_changed_sum_is_found() {
-    let place = Place::new();
-    let (store, xid) = approved(&place, 500).await;
-    let capture = operation(Action::Capture, xid, 300);
-    let target = capture.jti;
-    done(store.operate(capture, soon()).await.unwrap());
-    done(
-        store
-            .operate(undoing(Action::CaptureReversal, xid, 50, target), soon())
-            .await
-            .unwrap(),
-    );
-    done(
-        store
-            .operate(operation(Action::Reversal, xid, 20), soon())
-            .await
-            .unwrap(),
-    );
-    store
-        .close_batch(closing(Jti::random().unwrap()), soon())
-        .await
-        .unwrap();
-    let refund = operation(Action::Refund, xid, 100);
-    let refunded = refund.jti;
-    done(store.operate(refund, soon()).await.unwrap());
-    done(
-        store
-            .operate(undoing(Action::RefundReversal, xid, 30, refunded), soon())
-            .await
-            .unwrap(),
-    );
-    let now = Authorize {
-        capture: Capture::Now,
-        ..command(200)
-    };
-    decided(store.authorize(now, soon()).await.unwrap());
-    decided(store.authorize(command(5000), soon()).await.unwrap());
-    store.expire(NOW.plus(100), soon()).await.unwrap();
-    assert!(broken(&store).is_empty(), "{:?}", broken(&store));
-    drop(store);
-
-    for (change, expected) in [
-        (
-            "UPDATE book SET balance = balance + 1 WHERE kind = 'available'",
-            2,
-        ),
-        (
-            "UPDATE payment SET captured = captured - 1 WHERE captured = 250",
-            1,
-        ),
-        ("UPDATE payment SET held = 1 WHERE captured = 250", 1),
-        ("UPDATE transfer SET amount = amount + 1 WHERE id = 1", 1),
-        ("DELETE FROM operation WHERE action = 'reversal'", 1),
-        (
-            "UPDATE operation SET amount = amount + 1 WHERE action = 'refund'",
-            2,
-        ),
-    ] {
-        let changed = place.directory.path().join("changed.db");
-        Connection::open(place.path())
-            .unwrap()
-            .execute("VACUUM INTO ?1", [changed.to_str().unwrap()])
-            .unwrap();
-        let connection = Connection::open(&changed).unwrap();
-        connection.execute_batch(change).unwrap();
-        let rules = reconcile::check(&connection).unwrap();
-        let found = rules
-            .iter()
-            .filter(|rule| !rule.differences.is_empty())
-            .count();
-        std::fs::remove_file(&changed).unwrap();
-        assert!(found >= expected, "{change}: {found}");
-    }
-}
-
-#[tokio::test]
-async fn sixty_four_at_once_never_capture_or_refund_above_the_limits() {
-    let place = Place::new();
-    let (store, xid) = approved(&place, 500).await;
-    let store = std::sync::Arc::new(store);
     let mut running = tokio::task::JoinSet::new();
     for number in 0..64 {
-        let store = std::sync::Arc::clone(&store);
+        let store = Arc::clone(&store);
         running.spawn(async move {
             let action = [Action::Capture, Action::Refund, Action::Reversal][number % 3];
             store
@@ -572,12 +391,18 @@ async fn sixty_four_at_once_never_capture_or_refund_above_the_limits() {
         });
     }
     running.join_all().await;
-    let payment = store.find_by_xid(xid).unwrap().unwrap().payment.unwrap();
+    let payment = store
+        .find_by_xid(xid)
+        .await
+        .unwrap()
+        .unwrap()
+        .payment
+        .unwrap();
     let totals = payment.totals();
     assert!(totals.holds(), "{totals:?}");
-    let [available, held, merchant, _] = books(&place);
+    let [available, held, merchant, _] = place.books().await;
     assert_eq!(held, payment.held() as i64);
     assert_eq!(merchant, totals.captured as i64 - totals.refunded as i64);
     assert_eq!(available + held + merchant, 1000);
-    assert!(broken(&store).is_empty());
+    assert!(broken(&*store).await.is_empty());
 }

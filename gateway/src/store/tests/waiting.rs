@@ -13,7 +13,7 @@ fn lock(place: &Place) -> Connection {
 
 #[tokio::test]
 async fn what_is_not_begun_by_its_deadline_is_told_so_and_never_done() {
-    let place = Place::new();
+    let place = Place::sqlite();
     let store = with_account(&place, 1000).await;
     let other = lock(&place);
     let late = Instant::now() + Duration::from_millis(50);
@@ -22,12 +22,12 @@ async fn what_is_not_begun_by_its_deadline_is_told_so_and_never_done() {
     other.execute_batch("ROLLBACK").unwrap();
     // The next one is behind it in the queue.
     decided(store.authorize(command(1), soon()).await.unwrap());
-    assert_eq!(store.accounts(None).unwrap()[0].held, 1);
+    assert_eq!(store.accounts(None).await.unwrap()[0].held, 1);
 }
 
 #[tokio::test]
 async fn what_is_asked_for_by_somebody_who_goes_away_before_it_is_begun_is_never_done() {
-    let place = Place::new();
+    let place = Place::sqlite();
     let store = with_account(&place, 1000).await;
     let other = lock(&place);
     let asked = store.authorize(command(400), soon());
@@ -35,12 +35,12 @@ async fn what_is_asked_for_by_somebody_who_goes_away_before_it_is_begun_is_never
     assert!(gone.is_err());
     other.execute_batch("ROLLBACK").unwrap();
     decided(store.authorize(command(1), soon()).await.unwrap());
-    assert_eq!(store.accounts(None).unwrap()[0].held, 1);
+    assert_eq!(store.accounts(None).await.unwrap()[0].held, 1);
 }
 
 #[tokio::test]
 async fn a_store_that_can_t_be_written_does_not_pass_for_one_that_can() {
-    let place = Place::new();
+    let place = Place::sqlite();
     let store = with_account(&place, 1000).await;
     store.canary(soon()).await.unwrap();
     let _other = lock(&place);

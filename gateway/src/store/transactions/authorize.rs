@@ -77,11 +77,7 @@ impl Transaction for Authorize {
 }
 
 /// Declines without an account being touched, or told.
-fn decline(
-    tables: &mut impl Tables,
-    command: &Authorize,
-    code: Code,
-) -> Result<Authorized, Fault> {
+fn decline(tables: &mut impl Tables, command: &Authorize, code: Code) -> Result<Authorized, Fault> {
     let decision = record(command, code);
     insert(tables, command, &decision, None)?;
     Ok(Authorized::Decided(decision))

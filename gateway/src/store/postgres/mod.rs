@@ -1,0 +1,158 @@
+//! The shared store: a PostgreSQL database, of which any number of gateways work at once.
+//!
+//! Commands are done in groups ([`group`]): what they need is read ahead with its locks ([`load`]) into a working set
+//! ([`working_set`]), changed there, and written with one statement per table ([`changes`]). Look-ups use the same
+//! pool of connections ([`database`]). None of the gateways is special, and none remembers anything of its own.
+
+mod changes;
+mod database;
+mod group;
+mod load;
+mod look_ups;
+mod working_set;
+
+use std::{path::Path, time::Instant};
+
+use async_trait::async_trait;
+use deadpool_postgres::Pool;
+use protocol::{
+    identifiers::{Jti, Xid},
+    names::{ClientName, MerchantName},
+};
+
+use self::group::Groups;
+use super::{
+    Store, StoreError,
+    commands::{
+        AddAccount, Authorize, Authorized, BatchClosed, Cancel, CloseBatch, EndHolds, Operate,
+        Operated, Stamp,
+    },
+    reconcile::Reconciliation,
+    records::{AccountRecord, BatchRecord, ExpiredHold, PaymentRecord, ReceiptRecord},
+};
+use crate::config::Postgres;
+
+/// The store of many gateways.
+pub(crate) struct PostgresStore {
+    pool: Pool,
+    groups: Groups,
+}
+
+impl PostgresStore {
+    /// Connects, and makes or renews the schema.
+    ///
+    /// # Errors
+    /// When the database can't be reached, is another program's, newer than this one, or would lose what it
+    /// acknowledges.
+    pub(crate) async fn open(config: &Postgres, directory: &Path) -> Result<Self, StoreError> {
+        let pool = database::open(config, directory).await?;
+        Ok(Self {
+            groups: Groups::start(&pool),
+            pool,
+        })
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn authorize(
+        &self,
+        command: Authorize,
+        deadline: Instant,
+    ) -> Result<Authorized, StoreError> {
+        self.groups.run(command, deadline).await
+    }
+
+    async fn operate(&self, command: Operate, deadline: Instant) -> Result<Operated, StoreError> {
+        self.groups.run(command, deadline).await
+    }
+
+    async fn cancel(
+        &self,
+        command: Cancel,
+        deadline: Instant,
+    ) -> Result<Option<ReceiptRecord>, StoreError> {
+        self.groups.run(command, deadline).await
+    }
+
+    async fn close_batch(
+        &self,
+        command: CloseBatch,
+        deadline: Instant,
+    ) -> Result<BatchClosed, StoreError> {
+        self.groups.run(command, deadline).await
+    }
+
+    async fn end_holds(
+        &self,
+        command: EndHolds,
+        deadline: Instant,
+    ) -> Result<Vec<ExpiredHold>, StoreError> {
+        self.groups.run(command, deadline).await
+    }
+
+    async fn add_account(
+        &self,
+        command: AddAccount,
+        deadline: Instant,
+    ) -> Result<bool, StoreError> {
+        self.groups.run(command, deadline).await
+    }
+
+    async fn find_by_request(
+        &self,
+        merchant: &MerchantName,
+        jti: Jti,
+    ) -> Result<Option<ReceiptRecord>, StoreError> {
+        look_ups::request(&self.pool, merchant, jti).await
+    }
+
+    async fn find_by_xid(&self, xid: Xid) -> Result<Option<PaymentRecord>, StoreError> {
+        look_ups::payment(&self.pool, xid).await
+    }
+
+    async fn is_decided(&self, xid: Xid) -> Result<bool, StoreError> {
+        look_ups::is_decided(&self.pool, xid).await
+    }
+
+    async fn receipts_after(&self, xid: Xid) -> Result<Vec<ReceiptRecord>, StoreError> {
+        look_ups::after_decision(&self.pool, xid).await
+    }
+
+    async fn find_cancellation(
+        &self,
+        client: &ClientName,
+        xid: Xid,
+    ) -> Result<Option<ReceiptRecord>, StoreError> {
+        look_ups::cancellation(&self.pool, client, xid).await
+    }
+
+    async fn find_batch(
+        &self,
+        merchant: &MerchantName,
+        batch: Jti,
+    ) -> Result<Option<BatchRecord>, StoreError> {
+        look_ups::closed_batch(&self.pool, merchant, batch).await
+    }
+
+    async fn payments(&self) -> Result<Vec<PaymentRecord>, StoreError> {
+        look_ups::payments(&self.pool).await
+    }
+
+    async fn accounts(
+        &self,
+        client: Option<&ClientName>,
+    ) -> Result<Vec<AccountRecord>, StoreError> {
+        look_ups::accounts(&self.pool, client).await
+    }
+
+    async fn reconcile(&self) -> Result<Vec<Reconciliation>, StoreError> {
+        look_ups::reconcile(&self.pool).await
+    }
+
+    async fn canary(&self, deadline: Instant) -> Result<(), StoreError> {
+        let stamp = Stamp(i64::from(std::process::id()));
+        self.groups.run(stamp, deadline).await?;
+        look_ups::stamp(&self.pool).await
+    }
+}
