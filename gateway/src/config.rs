@@ -318,6 +318,34 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_shows_a_shared_store_too_and_one_of_both_is_chosen() {
+        let text = include_str!("../gateway.sample.toml");
+        let shared: String = text
+            .lines()
+            .skip_while(|line| *line != "# [store.postgres]")
+            .take_while(|line| line.starts_with('#'))
+            .map(|line| format!("{}\n", line.trim_start_matches("# ")))
+            .collect();
+        let with = |store: &str| {
+            toml::from_str::<Config>(&text.replacen("[store]\npath = \"gateway.db\"\n", store, 1))
+        };
+        let Store::Postgres(postgres) = with(&shared).unwrap().store else {
+            panic!("{shared}");
+        };
+        assert_eq!(
+            postgres.to_string(),
+            "PostgreSQL twinseal at db.example:5432"
+        );
+        for neither in [
+            "[store]\n".to_owned(),
+            format!("[store]\npath = \"x\"\n{shared}"),
+        ] {
+            let error = with(&neither).err().unwrap().to_string();
+            assert!(error.contains("[store] has either"), "{error}");
+        }
+    }
+
+    #[test]
     fn an_unknown_member_is_refused_by_name() {
         let text =
             std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/gateway.sample.toml"))

@@ -87,7 +87,15 @@ fn a_crate_knows_only_those_that_it_may() {
             vec!["twinseal-protocol", "twinseal-mtls"],
         ),
         ("softhsm-setup", vec!["twinseal-protocol", "twinseal-hsm"]),
-        ("twinseal-tests", vec!["twinseal-protocol", "twinseal-mtls"]),
+        (
+            "twinseal-tests",
+            vec![
+                "twinseal-protocol",
+                "twinseal-mtls",
+                "twinseal-test-postgres",
+            ],
+        ),
+        ("twinseal-test-postgres", vec![]),
     ]);
     let dependencies = dependencies();
     for (package, found) in &dependencies {
@@ -112,6 +120,7 @@ fn a_boundary_has_one_crate() {
         ("cryptoki", vec!["twinseal-hsm"]),
         ("rustls", vec!["twinseal-mtls"]),
         ("tokio-rustls", vec!["twinseal-mtls"]),
+        ("tokio-postgres", vec!["twinseal-gateway"]),
         (
             "rusqlite",
             vec!["twinseal-gateway", "twinseal-merchant", "twinseal-tests"],

@@ -8,7 +8,7 @@
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{ChildStdin, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
         Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -28,8 +28,10 @@ pub struct Server {
 
 /// It ends when its standard input does: when this is dropped, and with this process at the latest.
 struct Script {
-    commands: ChildStdin,
+    /// None only while it is dropped.
+    commands: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
+    child: Child,
 }
 
 impl Server {
@@ -53,8 +55,9 @@ impl Server {
             port: words.next().unwrap().parse().unwrap(),
             databases: AtomicU32::new(0),
             script: Mutex::new(Script {
-                commands: child.stdin.take().unwrap(),
+                commands: child.stdin.take(),
                 answers,
+                child,
             }),
         }
     }
@@ -81,7 +84,7 @@ impl Server {
 
     fn ask(&self, command: &str) {
         let mut script = self.script.lock().unwrap();
-        writeln!(script.commands, "{command}").unwrap();
+        writeln!(script.commands.as_ref().unwrap(), "{command}").unwrap();
         let mut line = String::new();
         script.answers.read_line(&mut line).unwrap();
         assert!(line.starts_with("done"), "{command} failed");
@@ -127,5 +130,13 @@ impl Server {
             String::from_utf8_lossy(&output.stderr)
         );
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        self.commands = None;
+        // One that failed has ended, too.
+        let _ = self.child.wait();
     }
 }

@@ -105,7 +105,7 @@ pub(super) async fn request(
         pool,
         &query,
         &[&merchant.as_str(), &&jti.as_bytes()[..]],
-        |row| columns::request(row),
+        columns::request,
     )
     .await?;
     Ok(found.and_then(|found| found.receipt))
@@ -153,7 +153,7 @@ pub(super) async fn cancellation(
 ) -> Result<Option<ReceiptRecord>, StoreError> {
     let query = format!("{CANCELLATION} WHERE client = $1 AND xid = $2");
     let parameters: Parameters<'_> = &[&client.as_str(), &&xid.as_bytes()[..]];
-    one(pool, &query, parameters, |row| columns::cancellation(row)).await
+    one(pool, &query, parameters, columns::cancellation).await
 }
 
 /// A closed batch by the `jti` that closed it.
@@ -164,7 +164,7 @@ pub(super) async fn closed_batch(
 ) -> Result<Option<BatchRecord>, StoreError> {
     let query = format!("{CLOSED_BATCH} WHERE batch.merchant = $1 AND batch.jti = $2");
     let parameters: Parameters<'_> = &[&merchant.as_str(), &&jti.as_bytes()[..]];
-    one(pool, &query, parameters, |row| columns::closed_batch(row)).await
+    one(pool, &query, parameters, columns::closed_batch).await
 }
 
 /// Whether the stamp can be read.
