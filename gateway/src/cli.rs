@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use protocol::{identifiers::Xid, names::ClientName};
 
 /// The Twinseal payment gateway: confirms payers by their dual signatures and approves payments. Its
@@ -59,9 +59,44 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
     },
+    /// Measure what the store carries on this machine, beside what the bare database does: in a new directory, or in
+    /// an empty PostgreSQL database, never in the gateway's own store.
+    Bench(Bench),
     /// Have SQLite look at the whole database; exit code 4 when it is damaged. It reads everything, so it takes its
     /// time.
     Check,
+}
+
+/// How the store is measured.
+#[derive(Args)]
+pub(crate) struct Bench {
+    /// Where a directory is made for the database, and removed afterwards: on the disk that is to be measured.
+    #[arg(long = "in", value_name = "DIR", default_value = ".")]
+    pub(crate) directory: PathBuf,
+    /// Measure the empty PostgreSQL database that this file names (TOML, the members of [store.postgres]) instead.
+    #[arg(long, value_name = "FILE", conflicts_with = "fill")]
+    pub(crate) postgres: Option<PathBuf>,
+    /// Authorizations of one round.
+    #[arg(long, default_value_t = 20_000)]
+    pub(crate) authorizations: usize,
+    /// Rounds; each measures the store and the bare database one after the other.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) rounds: usize,
+    /// Authorizations at once, and in one transaction of the bare database.
+    #[arg(long, default_value_t = 128)]
+    pub(crate) at_once: usize,
+    /// Accounts that they are of.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) accounts: u32,
+    /// Bytes of evidence that each leaves.
+    #[arg(long, default_value_t = 6000)]
+    pub(crate) evidence: usize,
+    /// Fill the store with so many authorizations after the first rounds, then measure again.
+    #[arg(long, value_name = "AUTHORIZATIONS")]
+    pub(crate) fill: Option<u64>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// What can be done with the ledger.

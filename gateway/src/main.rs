@@ -8,6 +8,7 @@
 mod access;
 mod accounts;
 mod admin;
+mod bench;
 mod card_issuer;
 mod cli;
 mod config;
@@ -48,18 +49,19 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let config = Config::read(&cli.config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
+    let config = || Config::read(&cli.config);
     runtime.block_on(async {
         match cli.command {
-            Command::Serve => serve::serve(config).await.map(|()| ExitCode::SUCCESS),
-            Command::Accounts(command) => accounts::run(&config, command).await,
-            Command::Backup { to } => upkeep::back_up(&config, &to),
-            Command::Check => upkeep::check(&config),
-            Command::Ledger(command) => ledger::run(&config, &command).await,
-            Command::Payments(command) => payments::run(&config, command).await,
+            Command::Serve => serve::serve(config()?).await.map(|()| ExitCode::SUCCESS),
+            Command::Accounts(command) => accounts::run(&config()?, command).await,
+            Command::Backup { to } => upkeep::back_up(&config()?, &to),
+            Command::Bench(options) => bench::run(options).await,
+            Command::Check => upkeep::check(&config()?),
+            Command::Ledger(command) => ledger::run(&config()?, &command).await,
+            Command::Payments(command) => payments::run(&config()?, command).await,
         }
     })
 }

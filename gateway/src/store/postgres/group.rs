@@ -166,14 +166,19 @@ async fn work(pool: Pool, jobs: Arc<Mutex<mpsc::Receiver<Box<dyn Job>>>>) {
 }
 
 /// Why a group was not done.
+#[derive(Debug, thiserror::Error)]
 pub(super) enum NotDone {
     /// Others did something that it did not see: do it again.
+    #[error("others were faster: {0}")]
     Conflict(String),
     /// The database can't be reached, or not any more.
+    #[error("the database is not there: {0}")]
     Lost(String),
     /// The database refuses it as it is.
+    #[error("the database refuses it: {0}")]
     Refused(String),
     /// A command found or did what can't be.
+    #[error(transparent)]
     Fault(Fault),
 }
 
@@ -325,7 +330,8 @@ async fn attempt(pool: &Pool, group: &mut Jobs, is_committing: &mut bool) -> Res
     Ok(())
 }
 
-async fn write(connection: &Connection, set: &WorkingSet) -> Result<(), NotDone> {
+/// Writes what a working set changed.
+pub(super) async fn write(connection: &Connection, set: &WorkingSet) -> Result<(), NotDone> {
     let writes = set.changes.writes()?;
     let mut statements = Vec::with_capacity(writes.len());
     for write in &writes {

@@ -4,6 +4,7 @@
 //! ([`working_set`]), changed there, and written with one statement per table ([`changes`]). Look-ups use the same
 //! pool of connections ([`database`]). None of the gateways is special, and none remembers anything of its own.
 
+mod bare;
 mod changes;
 mod database;
 mod group;
@@ -11,7 +12,10 @@ mod load;
 mod look_ups;
 mod working_set;
 
-use std::{path::Path, time::Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use deadpool_postgres::Pool;
@@ -50,6 +54,18 @@ impl PostgresStore {
             groups: Groups::start(&pool),
             pool,
         })
+    }
+
+    /// Writes what approvals of these requests come to, and nothing else; see [`bare`].
+    ///
+    /// # Errors
+    /// When the store can't be written.
+    pub(crate) async fn write_approvals(
+        &self,
+        requests: &[Authorize],
+        group: usize,
+    ) -> Result<Duration, StoreError> {
+        bare::write_approvals(&self.pool, requests, group).await
     }
 }
 

@@ -15,8 +15,8 @@ const VERSION: i64 = 1;
 /// An older library has a race between a commit and a checkpoint that can lose commits in WAL mode.
 const LIBRARY_MIN: i32 = 3_051_003;
 
-/// Pages of the log after which it is brought back into the database: 64 MiB.
-const CHECKPOINT_PAGES: i64 = 16_384;
+/// What the writer keeps of the file in memory, in KiB.
+const WRITER_CACHE: i64 = 64 * 1024;
 
 /// Opens the file for the writer: makes it if it is not there, refuses it if it is not ours.
 pub(super) fn open_for_writing(path: &Path) -> Result<Connection, StoreError> {
@@ -93,7 +93,8 @@ fn prepare(
         .pragma_update(None, "journal_mode", "WAL")
         .and_then(|()| connection.pragma_update(None, "synchronous", "FULL"))
         .and_then(|()| connection.pragma_update(None, "foreign_keys", true))
-        .and_then(|()| connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES))
+        .and_then(|()| connection.pragma_update(None, "wal_autocheckpoint", 0))
+        .and_then(|()| connection.pragma_update(None, "cache_size", -WRITER_CACHE))
         .map_err(failed)?;
     if is_new {
         connection
@@ -106,6 +107,21 @@ fn prepare(
     // Statements are prepared once and kept.
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
+}
+
+/// Opens the file to bring its log back into it.
+pub(super) fn open_for_checkpoints(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags)
+        .and_then(|connection| {
+            connection.busy_timeout(Duration::from_secs(5))?;
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            Ok(connection)
+        })
+        .map_err(|error| StoreError::Unusable {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        })
 }
 
 /// Opens the file for look-ups.

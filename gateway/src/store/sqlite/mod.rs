@@ -5,6 +5,8 @@
 //! exceed ([`database`], `schema.sql`).
 
 pub(crate) mod backup;
+pub(crate) mod bare;
+mod checkpoints;
 mod database;
 mod reader;
 mod reconcile;
@@ -20,7 +22,7 @@ use protocol::{
     names::{ClientName, MerchantName},
 };
 
-use self::{reader::Readers, tables::Rows, writer::Writer};
+use self::{checkpoints::Checkpoints, reader::Readers, tables::Rows, writer::Writer};
 use super::{
     Store, StoreError,
     commands::{
@@ -36,6 +38,7 @@ use super::{
 pub(crate) struct SqliteStore {
     // Closed before the writer, which brings the log back into the file as the last who has it open.
     readers: Readers,
+    _checkpoints: Checkpoints,
     writer: Writer,
 }
 
@@ -48,6 +51,7 @@ impl SqliteStore {
         let connection = database::open_for_writing(path)?;
         Ok(Self {
             readers: Readers::open(path)?,
+            _checkpoints: Checkpoints::start(path)?,
             writer: Writer::start(connection)?,
         })
     }

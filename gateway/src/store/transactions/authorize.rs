@@ -64,15 +64,27 @@ impl Transaction for Authorize {
         match found {
             // Whose account it was is known only to who may know whose it is.
             Some(account) if code != Code::NotPermitted => {
-                let decision = record(self, code);
-                insert(tables, self, &decision, Some(&account))?;
-                if code == Code::Approved {
-                    hold(tables, self, &account)?;
-                }
-                Ok(Authorized::Decided(decision))
+                self.keep(tables, code, &account).map(Authorized::Decided)
             }
             _ => decline(tables, self, code),
         }
+    }
+}
+
+impl Authorize {
+    /// Keeps a decision that may touch the account.
+    pub(in crate::store) fn keep(
+        &self,
+        tables: &mut impl Tables,
+        code: Code,
+        account: &FoundInstrument,
+    ) -> Result<ReceiptRecord, Fault> {
+        let decision = record(self, code);
+        insert(tables, self, &decision, Some(account))?;
+        if code == Code::Approved {
+            hold(tables, self, account)?;
+        }
+        Ok(decision)
     }
 }
 
