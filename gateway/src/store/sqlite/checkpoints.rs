@@ -64,7 +64,10 @@ fn run(connection: &Connection, is_open: &Receiver<()>) {
         });
         match brought_back {
             Ok(pages) if pages > PAGES_STRANGE => {
-                tracing::warn!(pages, "the log of the store grows: something reads it for long");
+                tracing::warn!(
+                    pages,
+                    "the log of the store grows: something reads it for long"
+                );
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "the log of the store was not brought back"),
