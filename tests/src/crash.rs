@@ -5,13 +5,21 @@
 //! for byte; some of what was answered is asked again and has to get the same claims; then all
 //! workers send what they like until the gateway is killed with SIGKILL. After each kill the ledger has to
 //! balance; at the end every acknowledged receipt has to be among those that the gateway tells.
+//!
+//! What was written outlives a killed process. A [`Disk`] can lose with each kill, too, what was not synced: the
+//! library of `tests/power-loss` in the gateway notes what that is, and the harness undoes some of it.
 
 mod asked;
+mod loss;
+pub mod making;
+mod power;
 mod random;
 mod workers;
 
 use std::{
     collections::HashMap,
+    os::unix::process::ExitStatusExt as _,
+    process::ExitStatus,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -27,13 +35,29 @@ use tokio::{runtime::Runtime, task::JoinSet};
 
 use self::{
     asked::{Answered, Asked},
+    power::Power,
     random::Random,
     workers::{Links, Worker},
 };
-use crate::{parties::Parties, place::Place};
+use crate::{parties::Parties, place::Place, service::Service};
 
 /// How many answered requests are asked again after each restart.
 const ASKED_AGAIN: usize = 24;
+
+/// Those of which every second one is: what is lost at all is lost of the last round.
+const LATEST: u64 = 200;
+
+/// What becomes of writes when the gateway is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disk {
+    /// Nothing: only the process ends.
+    KeepsPower,
+    /// Those that were not synced may be lost: the power fails.
+    LosesPower,
+    /// All of the gateway's life may be lost: the power fails, and the disk had lied about every sync. The
+    /// harness has to notice.
+    Lies,
+}
 
 /// What is done.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +68,8 @@ pub struct Plan {
     pub workers: usize,
     /// What all chances follow from, but for those of threads and disks.
     pub seed: u64,
+    /// What the store is on.
+    pub disk: Disk,
 }
 
 /// What came of it.
@@ -65,6 +91,12 @@ pub struct Summary {
     pub operations: usize,
     /// Requests that were refused, by a limit for example.
     pub refused: usize,
+    /// Sectors that had something older after a loss of power.
+    pub sectors_undone: usize,
+    /// Files that had vanished or come back after a loss of power.
+    pub names_undone: usize,
+    /// Losses of power while the log was brought back into the database.
+    pub losses_in_checkpoint: usize,
 }
 
 /// Everything that was sent, shared by the workers.
@@ -87,7 +119,9 @@ pub struct Harness {
     random: Random,
     runtime: Runtime,
     plan: Plan,
-    kills: u32,
+    power: Option<Power>,
+    /// What is known before the end.
+    summary: Summary,
 }
 
 impl Harness {
@@ -99,6 +133,11 @@ impl Harness {
             config["limits"]["declines_per_minute"] = 1_000_000.into();
             config["limits"]["cancellations_per_minute"] = 1_000_000.into();
         });
+        let power = match plan.disk {
+            Disk::KeepsPower => None,
+            Disk::LosesPower => Some(Power::over(&place, false)),
+            Disk::Lies => Some(Power::over(&place, true)),
+        };
         place.add_account(
             "crash",
             workers::PAN,
@@ -115,7 +154,8 @@ impl Harness {
                 .build()
                 .unwrap(),
             plan,
-            kills: 0,
+            power,
+            summary: Summary::default(),
         }
     }
 
@@ -124,41 +164,77 @@ impl Harness {
     /// # Panics
     /// When something that was acknowledged is not true any more.
     pub fn round(&mut self) -> bool {
-        if self.kills == self.plan.kills {
+        if self.summary.kills == self.plan.kills {
             return false;
         }
-        let gateway = self.place.start_gateway();
+        let gateway = self.start_gateway();
         let links = Links::to(&gateway, &self.parties);
+        self.look_at_the_store();
         self.finish_what_is_open(&links);
         self.ask_again(&links);
         let life = Duration::from_millis(20 + self.random.below(380));
+        if let Some(power) = &self.power {
+            power.fail_in_checkpoint(&mut self.random);
+        }
         let workers = self.start_workers(&links);
         self.runtime.block_on(async {
             tokio::time::sleep_until((Instant::now() + life).into()).await;
         });
-        gateway.kill();
+        let status = self.end(gateway);
         self.runtime.block_on(workers.join_all());
-        self.kills += 1;
-        self.place.gateway_cli(&["ledger", "check"]);
+        assert!(status.success() || status.signal() == Some(9), "{status}");
+        self.summary.kills += 1;
+        if let Some(power) = &mut self.power {
+            let (undone, is_in_checkpoint) = power.off(&mut self.random);
+            self.summary.sectors_undone += undone.sectors;
+            self.summary.names_undone += undone.names;
+            self.summary.losses_in_checkpoint += usize::from(is_in_checkpoint);
+        }
         true
+    }
+
+    /// As the last gateway left it, or the one that runs found it.
+    fn look_at_the_store(&self) {
+        self.place.gateway_cli(&["ledger", "check"]);
+        if self.power.is_some() {
+            self.place.gateway_cli(&["check"]);
+        }
+    }
+
+    fn start_gateway(&mut self) -> Service {
+        let Some(power) = &mut self.power else {
+            return self.place.start_gateway();
+        };
+        power.on(&mut self.random);
+        self.place.start_gateway_with(&power.environment())
+    }
+
+    /// Kills the gateway. Where the power fails, it is asked to stop in some of the rounds, and the power fails
+    /// while it brings the log back into the database; in the others the log grows until that is done under
+    /// load.
+    fn end(&self, gateway: Service) -> ExitStatus {
+        let number = self.summary.kills % 40;
+        if self.power.is_some() && number < 10 && number % 2 == 1 {
+            return gateway.stop().0;
+        }
+        gateway.kill()
     }
 
     /// Holds everything against what the gateway tells at the end.
     ///
     /// # Panics
     /// When something that was acknowledged is not true any more.
-    pub fn finish(self) -> Summary {
-        let gateway = self.place.start_gateway();
+    pub fn finish(mut self) -> Summary {
+        let gateway = self.start_gateway();
         let links = Links::to(&gateway, &self.parties);
         self.finish_what_is_open(&links);
         let record = self.record.lock().unwrap();
         let mut summary = Summary {
-            kills: self.kills,
             acknowledged: record.acknowledged.len(),
             answered_later: record.answered_later,
             compared: record.compared,
             refused: record.refused,
-            ..Summary::default()
+            ..self.summary
         };
         for (xid, receipts) in by_transaction(&record.acknowledged) {
             check_alone(xid, &receipts, &mut summary);
@@ -173,7 +249,7 @@ impl Harness {
         }
         let (status, _) = gateway.stop();
         assert!(status.success());
-        self.place.gateway_cli(&["ledger", "check"]);
+        self.look_at_the_store();
         summary
     }
 
@@ -199,8 +275,12 @@ impl Harness {
     /// Asks some of what was answered again: the claims are the same.
     fn ask_again(&mut self, links: &Links) {
         let count = self.record.lock().unwrap().acknowledged.len();
-        for _ in 0..ASKED_AGAIN.min(count) {
-            let chosen = self.random.below(count as u64) as usize;
+        for turn in 0..ASKED_AGAIN.min(count) {
+            let among = match turn % 2 {
+                0 => count as u64,
+                _ => LATEST.min(count as u64),
+            };
+            let chosen = count - 1 - self.random.below(among) as usize;
             let answered = self.record.lock().unwrap().acknowledged[chosen].clone();
             let asked::Outcome::Receipt(again) = self.runtime.block_on(answered.asked.send(links))
             else {

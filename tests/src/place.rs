@@ -80,13 +80,18 @@ impl Place {
 
     /// Runs a command of the gateway that is not `serve`.
     pub fn gateway_cli(&self, arguments: &[&str]) -> Output {
-        succeeded(
-            Command::new(program("twinseal-gateway"))
-                .arg("--config")
-                .arg(self.path("gateway/gateway.toml"))
-                .args(arguments)
-                .envs(self.token_environment()),
-        )
+        succeeded(&mut self.gateway_command(arguments))
+    }
+
+    /// A command of the gateway that is not `serve`, whatever it comes to.
+    pub fn gateway_command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program("twinseal-gateway"));
+        command
+            .arg("--config")
+            .arg(self.path("gateway/gateway.toml"))
+            .args(arguments)
+            .envs(self.token_environment());
+        command
     }
 
     /// Runs a command of the merchant that is not `serve`.
@@ -139,10 +144,15 @@ impl Place {
 
     /// Starts the gateway, and tells client and merchant where it is.
     pub fn start_gateway(&self) -> Service {
+        self.start_gateway_with(&[])
+    }
+
+    /// Starts the gateway with more in its environment.
+    pub fn start_gateway_with(&self, more: &[(&'static str, PathBuf)]) -> Service {
         let gateway = Service::start(
             "twinseal-gateway",
             &self.path("gateway/gateway.toml"),
-            &self.token_environment(),
+            &[&self.token_environment()[..], more].concat(),
             &["merchants", "payers", "admin"],
         );
         self.edit("merchant/merchant.toml", |config| {

@@ -15,7 +15,7 @@ use serde_json::Value;
 /// How long a program may take until it listens: a cold, busy machine included.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// The path of one of our programs, beside the test that runs.
+/// The path of one of our programs, or of a library to be loaded into one, beside the test that runs.
 pub fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     // target/<profile>/deps/<test>, or target/<profile>/<program>.
@@ -24,7 +24,7 @@ pub fn program(name: &str) -> PathBuf {
         .skip(1)
         .map(|directory| directory.join(name))
         .find(|path| path.is_file());
-    path.unwrap_or_else(|| panic!("{name} is not built: run `cargo build --workspace --bins`"))
+    path.unwrap_or_else(|| panic!("{name} is not built: run `cargo build --workspace`"))
 }
 
 /// A program of ours that serves.
@@ -157,10 +157,10 @@ impl Service {
         (status, log)
     }
 
-    /// Kills it as a crash would.
-    pub fn kill(mut self) {
+    /// Kills it as a crash would, and tells how it ended: it may have been before.
+    pub fn kill(mut self) -> ExitStatus {
         self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.child.wait().unwrap()
     }
 
     fn signal(&self, signal: &str) {

@@ -96,6 +96,7 @@ fn a_crate_knows_only_those_that_it_may() {
             ],
         ),
         ("twinseal-test-postgres", vec![]),
+        ("twinseal-power-loss", vec![]),
     ]);
     let dependencies = dependencies();
     for (package, found) in &dependencies {
@@ -142,6 +143,21 @@ fn a_boundary_has_one_crate() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn only_what_stands_in_for_libc_is_unsafe() {
+    let forbids = fs::read_to_string(workspace().join("Cargo.toml")).unwrap();
+    assert!(forbids.contains("unsafe_code = \"forbid\""));
+    for path in files("/Cargo.toml") {
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(
+            text.contains("[lints]\nworkspace = true")
+                || path.ends_with("tests/power-loss/Cargo.toml"),
+            "{}: the workspace's lints forbid `unsafe`; this crate has others",
+            path.display()
+        );
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 };
 
 use clap::Parser;
-use twinseal_tests::crash::{Harness, Plan};
+use twinseal_tests::crash::{Disk, Harness, Plan};
 
 /// The gateway under load, killed at random moments.
 #[derive(Parser)]
@@ -29,6 +29,22 @@ struct Options {
     /// What chances follow from; another one each time without it.
     #[arg(long)]
     seed: Option<u64>,
+    /// With each kill the power fails: what was not synced may be lost.
+    #[arg(long)]
+    power_loss: bool,
+    /// The disk syncs nothing: something acknowledged must be found lost.
+    #[arg(long, requires = "power_loss")]
+    lying_disk: bool,
+}
+
+impl Options {
+    fn disk(&self) -> Disk {
+        match (self.power_loss, self.lying_disk) {
+            (_, true) => Disk::Lies,
+            (true, false) => Disk::LosesPower,
+            (false, false) => Disk::KeepsPower,
+        }
+    }
 }
 
 fn main() -> io::Result<()> {
@@ -39,7 +55,7 @@ fn main() -> io::Result<()> {
             .map_or(0, |since| since.as_secs())
     });
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--workspace", "--bins", "--quiet"])
+        .args(["build", "--workspace", "--quiet"])
         .args((!cfg!(debug_assertions)).then_some("--release"))
         .status()?;
     if !built.success() {
@@ -51,6 +67,7 @@ fn main() -> io::Result<()> {
         kills: options.kills,
         workers: options.workers,
         seed,
+        disk: options.disk(),
     });
     let mut stdout = io::stdout();
     let mut kills = 0;
