@@ -11,6 +11,8 @@ mod admin;
 mod card_issuer;
 mod cli;
 mod config;
+mod described;
+mod document;
 mod gateway;
 mod http;
 mod keys;
@@ -20,6 +22,7 @@ mod output;
 mod payment;
 mod payments;
 mod receipts;
+mod routes;
 mod serve;
 mod service;
 mod store;
@@ -48,6 +51,11 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    // It is the same for every configuration, so it asks for none.
+    if let Command::Openapi = cli.command {
+        output::print(&document::json()?);
+        return Ok(ExitCode::SUCCESS);
+    }
     let config = Config::read(&cli.config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -60,6 +68,7 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
             Command::Check => upkeep::check(&config),
             Command::Ledger(command) => ledger::run(&config, &command),
             Command::Payments(command) => payments::run(&config, command),
+            Command::Openapi => Ok(ExitCode::SUCCESS),
         }
     })
 }

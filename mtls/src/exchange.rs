@@ -22,7 +22,10 @@ use crate::{
 };
 
 /// How long a body may take to arrive.
-const BODY_TIME_MAX: Duration = Duration::from_secs(10);
+pub const BODY_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// The seconds in `Retry-After`.
+const RETRY_AFTER: &str = "1";
 
 /// What a handler gives. A refused request's carries its [`Problem`] among its extensions.
 pub type Answer = Response<Full<Bytes>>;
@@ -97,14 +100,15 @@ fn failed(failure: Failure, request_id: &str) -> Answer {
         if asks_to_wait(problem) {
             answer
                 .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+                .insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
         }
         answer.extensions_mut().insert(problem);
     }
     answer
 }
 
-fn asks_to_wait(problem: Problem) -> bool {
+/// Whether a problem's answer says, in `Retry-After`, when to send the same request again.
+pub fn asks_to_wait(problem: Problem) -> bool {
     problem.retry() == Retry::SameRequest && problem != Problem::InProgress
 }
 
@@ -147,16 +151,6 @@ pub async fn json_body(request: Request<Incoming>) -> Result<Bytes, Failure> {
             BodyError::TooSlow { .. } => Failure::Plain(StatusCode::REQUEST_TIMEOUT),
             BodyError::Broken(_) => Failure::Plain(StatusCode::BAD_REQUEST),
         })
-}
-
-/// Reads what follows a prefix in a path.
-///
-/// # Errors
-/// 404 when it is not of that form.
-pub fn path_part<T: std::str::FromStr>(path: &str, prefix: &str) -> Result<T, Failure> {
-    path.strip_prefix(prefix)
-        .and_then(|text| text.parse().ok())
-        .ok_or(Failure::Plain(StatusCode::NOT_FOUND))
 }
 
 /// A header field's text.

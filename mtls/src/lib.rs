@@ -5,6 +5,7 @@
 //! - [`server`]: a listener that gives each request to a handler together with its [`server::Peer`];
 //! - [`client`]: an HTTP client for one server, over kept connections;
 //! - [`exchange`]: a request, its JSON body, its answer or its problem;
+//! - [`routes`]: which method at which path is which operation;
 //! - [`body`]: bodies within a limit; [`rate_limit`]: how often somebody may ask;
 //! - [`pem`]: certificates, CRLs and keys in files.
 //!
@@ -17,6 +18,7 @@ pub mod exchange;
 pub mod identity;
 pub mod pem;
 pub mod rate_limit;
+pub mod routes;
 pub mod server;
 pub mod trust;
 mod verifier;
