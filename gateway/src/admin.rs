@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyper::{Request, StatusCode, body::Incoming};
+use hyper::{Request, StatusCode, body::Incoming, header};
 use metrics_exporter_prometheus::PrometheusHandle;
 use mtls::{
-    exchange::{Answer, Failure, with_type},
+    exchange::{Answer, Failure, allow, with_type},
     routes::{self, Route},
 };
 use serde::Serialize;
@@ -32,8 +32,10 @@ pub(crate) async fn answer(
 ) -> Answer {
     let operation = match routes::find(OPERATORS, request.method(), request.uri().path()) {
         Ok((operation, _)) => operation,
-        Err(Failure::Plain(StatusCode::METHOD_NOT_ALLOWED)) => {
-            return with_type(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET only\n");
+        Err(Failure::OtherMethod(methods)) => {
+            let mut answer = with_type(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET only\n");
+            answer.headers_mut().insert(header::ALLOW, allow(&methods));
+            return answer;
         }
         Err(_) => {
             let known: Vec<&str> = OPERATORS.iter().map(Route::path).collect();

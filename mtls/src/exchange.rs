@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::{
-    Request, Response, StatusCode,
+    Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
     header::{self, HeaderValue},
 };
@@ -37,6 +37,8 @@ pub enum Failure {
     Refused(Refusal),
     /// HTTP alone says what is wrong.
     Plain(StatusCode),
+    /// A known path with another method than these: 405, which names them (RFC 9110 section 15.5.6).
+    OtherMethod(Vec<Method>),
 }
 
 impl From<Refusal> for Failure {
@@ -81,8 +83,17 @@ pub fn note_subject(subject: impl std::fmt::Display) {
 }
 
 fn failed(failure: Failure, request_id: &str) -> Answer {
-    let (document, problem) = match failure {
-        Failure::Plain(status) => (ProblemDocument::plain(status.as_u16(), request_id), None),
+    let (document, problem, allowed) = match failure {
+        Failure::Plain(status) => (
+            ProblemDocument::plain(status.as_u16(), request_id),
+            None,
+            None,
+        ),
+        Failure::OtherMethod(methods) => {
+            let status = StatusCode::METHOD_NOT_ALLOWED.as_u16();
+            let document = ProblemDocument::plain(status, request_id);
+            (document, None, Some(allow(&methods)))
+        }
         Failure::Refused(refusal) => {
             let problem = refusal.problem;
             if problem.status() >= 500 {
@@ -90,7 +101,8 @@ fn failed(failure: Failure, request_id: &str) -> Answer {
             } else {
                 tracing::info!(problem = problem.name(), detail = %refusal.detail, "refused");
             }
-            (ProblemDocument::new(problem, request_id), Some(problem))
+            let document = ProblemDocument::new(problem, request_id);
+            (document, Some(problem), None)
         }
     };
     let status = StatusCode::from_u16(document.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -104,7 +116,17 @@ fn failed(failure: Failure, request_id: &str) -> Answer {
         }
         answer.extensions_mut().insert(problem);
     }
+    if let Some(allowed) = allowed {
+        answer.headers_mut().insert(header::ALLOW, allowed);
+    }
     answer
+}
+
+/// The methods of a path, as `Allow` has them.
+pub fn allow(methods: &[Method]) -> HeaderValue {
+    let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    // Names of methods are tokens, which any header field may have.
+    HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// Whether a problem's answer says, in `Retry-After`, when to send the same request again.

@@ -66,20 +66,20 @@ pub fn find<'a, O: Copy>(
     method: &Method,
     path: &'a str,
 ) -> Result<(O, &'a str), Failure> {
-    let mut is_known = false;
+    let mut others = Vec::new();
     for route in routes {
         if let Some(argument) = route.argument(path) {
             if route.method == *method {
                 return Ok((route.operation, argument));
             }
-            is_known = true;
+            others.push(route.method.clone());
         }
     }
-    Err(Failure::Plain(if is_known {
-        StatusCode::METHOD_NOT_ALLOWED
+    Err(if others.is_empty() {
+        Failure::Plain(StatusCode::NOT_FOUND)
     } else {
-        StatusCode::NOT_FOUND
-    }))
+        Failure::OtherMethod(others)
+    })
 }
 
 /// Reads what the path's parameter stands for.
@@ -101,9 +101,13 @@ mod tests {
         Route::get("/things/{id}", 3),
     ];
 
-    fn found(method: Method, path: &str) -> Result<(u8, &str), u16> {
+    fn found(method: Method, path: &str) -> Result<(u8, &str), String> {
         find(ROUTES, &method, path).map_err(|failure| match failure {
-            Failure::Plain(status) => status.as_u16(),
+            Failure::Plain(status) => status.as_str().to_owned(),
+            Failure::OtherMethod(methods) => crate::exchange::allow(&methods)
+                .to_str()
+                .unwrap()
+                .to_owned(),
             Failure::Refused(refusal) => panic!("{refusal}"),
         })
     }
@@ -116,11 +120,12 @@ mod tests {
     }
 
     #[test]
-    fn another_method_is_405_and_another_path_404() {
-        assert_eq!(found(Method::PUT, "/things"), Err(405));
-        assert_eq!(found(Method::POST, "/things/a"), Err(405));
+    fn another_method_is_told_which_there_are_and_another_path_is_404() {
+        let allowed = |methods: &str| Err(methods.to_owned());
+        assert_eq!(found(Method::PUT, "/things"), allowed("GET, POST"));
+        assert_eq!(found(Method::POST, "/things/a"), allowed("GET"));
         for path in ["/", "/thing", "/things/a/b", "/things/a/", "/Things"] {
-            assert_eq!(found(Method::GET, path), Err(404), "{path}");
+            assert_eq!(found(Method::GET, path), Err("404".to_owned()), "{path}");
         }
     }
 }

@@ -187,6 +187,8 @@ impl Described {
                 .all_problems()
                 .any(|problem| problem == refusal.problem),
             Failure::Plain(status) => self.plain_statuses().contains(status),
+            // Said before an operation is known, of its path.
+            Failure::OtherMethod(_) => true,
         };
         if !is_said {
             tracing::error!(

@@ -434,7 +434,7 @@ fn introduction(of_service: &str) -> String {
          # Problems\n\n\
          What is refused is answered with `{}` (RFC 9457): `type`, `status`, `request_id` (quote it to the service's \
          operators: their log has the details under it), and `retry`. An unknown path is 404, a known one with another \
-         method 405, both `{}`. With `Retry-After` the same request may be sent again after so many seconds.\n\n\
+         method 405 with `Allow`, both `{}`. With `Retry-After` the same request may be sent again after so many seconds.\n\n\
          | type | status | retry |\n| --- | --- | --- |\n",
         DEPTH_MAX,
         REQUEST_BYTES_MAX / 1024,

@@ -13,8 +13,8 @@ use crate::document::Document;
 
 const METHODS: [&str; 7] = ["get", "post", "put", "patch", "delete", "options", "trace"];
 
-/// The status of a request without a body.
-fn status(listener: &Listener, method: &str, path: &str) -> u16 {
+/// The status of a request without a body, and the methods in `Allow`.
+fn asked(listener: &Listener, method: &str, path: &str) -> (u16, BTreeSet<String>) {
     let request = format!(
         "{} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
         method.to_uppercase()
@@ -26,7 +26,18 @@ fn status(listener: &Listener, method: &str, path: &str) -> u16 {
         raw.write(request.as_bytes());
         raw.read_head()
     };
-    head.split(' ').nth(1).unwrap().parse().unwrap()
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let allowed = head
+        .lines()
+        .find_map(|line| line.strip_prefix("allow: "))
+        .map(|methods| methods.to_lowercase())
+        .unwrap_or_default();
+    let allowed = allowed.split(", ").filter(|method| !method.is_empty());
+    (status, allowed.map(str::to_owned).collect())
+}
+
+fn status(listener: &Listener, method: &str, path: &str) -> u16 {
+    asked(listener, method, path).0
 }
 
 struct Listener {
@@ -56,16 +67,22 @@ fn is_routed_as_documented(document: &Document, listener: &Listener) {
         } else {
             path.to_owned()
         };
+        let documented: BTreeSet<String> = here()
+            .filter(|operation| operation.path == path)
+            .map(|operation| operation.method.to_owned())
+            .collect();
         for method in METHODS {
-            let is_documented =
-                here().any(|operation| (operation.path, operation.method) == (path, method));
-            let answered = status(listener, method, &concrete);
+            let is_documented = documented.contains(method);
+            let (answered, allowed) = asked(listener, method, &concrete);
             assert_eq!(
                 answered != 405,
                 is_documented,
                 "{} {method} {concrete}: {answered}",
                 listener.name
             );
+            if !is_documented {
+                assert_eq!(allowed, documented, "{} {concrete}", listener.name);
+            }
             if is_documented && !has_argument {
                 assert_ne!(answered, 404, "{} {method} {concrete}", listener.name);
             }
