@@ -1,16 +1,25 @@
 //! The operators' listener: is it alive, is it ready, what does it count. Plain HTTP, for the loopback.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use hyper::{Method, Request, StatusCode, body::Incoming};
+use hyper::{Request, StatusCode, body::Incoming, header};
 use metrics_exporter_prometheus::PrometheusHandle;
-use mtls::exchange::{Answer, with_type};
-use serde_json::json;
+use mtls::{
+    exchange::{Answer, Failure, allow, with_type},
+    routes::{self, Route},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::gateway::Gateway;
+use crate::{
+    document,
+    gateway::Gateway,
+    routes::{ForOperators, OPERATORS},
+};
 
 /// How long the canaries may take together.
 const CANARY_TIME_MAX: Duration = Duration::from_secs(2);
@@ -21,29 +30,47 @@ pub(crate) async fn answer(
     prometheus: PrometheusHandle,
     request: Request<Incoming>,
 ) -> Answer {
-    if request.method() != Method::GET {
-        return with_type(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET only\n");
-    }
-    match request.uri().path() {
-        "/health" => with_type(StatusCode::OK, "text/plain", "alive\n"),
-        "/ready" => ready(&gateway).await,
-        "/metrics" => with_type(
+    let operation = match routes::find(OPERATORS, request.method(), request.uri().path()) {
+        Ok((operation, _)) => operation,
+        Err(Failure::OtherMethod(methods)) => {
+            let mut answer = with_type(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET only\n");
+            answer.headers_mut().insert(header::ALLOW, allow(&methods));
+            return answer;
+        }
+        Err(_) => {
+            let known: Vec<&str> = OPERATORS.iter().map(Route::path).collect();
+            return with_type(
+                StatusCode::NOT_FOUND,
+                "text/plain",
+                format!("there is {}\n", known.join(", ")),
+            );
+        }
+    };
+    match operation {
+        ForOperators::Health => with_type(StatusCode::OK, "text/plain", "alive\n"),
+        ForOperators::Ready => ready(&gateway).await,
+        ForOperators::Metrics => with_type(
             StatusCode::OK,
             "text/plain; version=0.0.4",
             prometheus.render(),
         ),
-        _ => with_type(
-            StatusCode::NOT_FOUND,
-            "text/plain",
-            "/health, /ready or /metrics\n",
-        ),
+        ForOperators::Document => document::answer(),
     }
+}
+
+/// Whether the gateway can do its work now.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Readiness {
+    /// Whether every part has just worked.
+    ready: bool,
+    /// The keys and the store by their names: `ok`, or what is wrong.
+    parts: BTreeMap<String, String>,
 }
 
 /// Ready is what has just used every key and the store: a session that looks alive may not be.
 async fn ready(gateway: &Gateway) -> Answer {
     let mut is_ready = true;
-    let mut parts = serde_json::Map::new();
+    let mut parts = BTreeMap::new();
     let deadline = Instant::now() + CANARY_TIME_MAX;
     for (key, outcome) in gateway.keys.canary(deadline).await {
         let said = match &outcome {
@@ -54,7 +81,7 @@ async fn ready(gateway: &Gateway) -> Answer {
                 error.to_string()
             }
         };
-        parts.insert(format!("key {key}"), said.into());
+        parts.insert(format!("key {key}"), said);
     }
     let said = match gateway.store.canary(deadline).await {
         Ok(()) => "ok".to_owned(),
@@ -64,12 +91,16 @@ async fn ready(gateway: &Gateway) -> Answer {
             error.to_string()
         }
     };
-    parts.insert("store".to_owned(), said.into());
+    parts.insert("store".to_owned(), said);
     let status = if is_ready {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let body = json!({ "ready": is_ready, "parts": parts });
-    with_type(status, "application/json", body.to_string())
+    let readiness = Readiness {
+        ready: is_ready,
+        parts,
+    };
+    let body = serde_json::to_vec(&readiness).unwrap_or_default();
+    with_type(status, "application/json", body)
 }

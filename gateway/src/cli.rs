@@ -65,6 +65,8 @@ pub(crate) enum Command {
     /// Have SQLite look at the whole database; exit code 4 when it is damaged. It reads everything, so it takes its
     /// time.
     Check,
+    /// Print the OpenAPI document of all three listeners. It needs no configuration file.
+    Openapi,
 }
 
 /// How the store is measured.

@@ -1,10 +1,12 @@
-//! The only file that sees the services' HTTP: routes, requests to commands, outcomes to answers.
+//! The only file that sees the services' HTTP: requests to commands, outcomes to answers. Which path is which
+//! operation is in [`crate::routes`].
 
 use std::{sync::Arc, time::Instant};
 
-use hyper::{Method, Request, StatusCode, body::Incoming};
+use hyper::{Request, StatusCode, body::Incoming};
 use mtls::{
-    exchange::{Answer, Failure, header_text, json, json_body, note_subject, path_part, respond},
+    exchange::{Answer, Failure, header_text, json, json_body, note_subject, respond},
+    routes,
     server::Peer,
 };
 use protocol::{
@@ -16,22 +18,11 @@ use protocol::{
 
 use crate::{
     access::{MerchantPermit, PayerPermit},
+    described, document,
     gateway::Gateway,
+    routes::{ForMerchants, ForPayers, MERCHANTS, PAYERS},
     service,
 };
-
-const AUTHORIZATIONS: &str = "/v1/authorizations";
-const AUTHORIZATION: &str = "/v1/authorizations/";
-const CAPTURES: &str = "/v1/captures";
-const CAPTURE_REVERSALS: &str = "/v1/capture-reversals";
-const REVERSALS: &str = "/v1/reversals";
-const REFUNDS: &str = "/v1/refunds";
-const REFUND_REVERSALS: &str = "/v1/refund-reversals";
-const BATCHES: &str = "/v1/batches";
-const BATCH: &str = "/v1/batches/";
-const CERTIFICATES: &str = "/v1/certificates";
-const CANCELLATIONS: &str = "/v1/cancellations";
-const RECEIPT: &str = "/v1/receipts/";
 
 /// Answers a merchant: a known peer of a mutual TLS connection.
 pub(crate) async fn merchants(
@@ -59,55 +50,55 @@ async fn merchants_route(
         )
         .into());
     }
-    let deadline = gateway.deadline();
     let path = request.uri().path().to_owned();
-    match (request.method(), path.as_str()) {
-        (&Method::POST, AUTHORIZATIONS) => {
+    let (operation, argument) = routes::find(MERCHANTS, request.method(), &path)?;
+    for_merchant(gateway, permit, operation, argument, request)
+        .await
+        .inspect_err(|failure| described::for_merchants(operation).hold(failure))
+}
+
+async fn for_merchant(
+    gateway: &Gateway,
+    permit: MerchantPermit,
+    operation: ForMerchants,
+    argument: &str,
+    request: Request<Incoming>,
+) -> Result<Answer, Failure> {
+    let deadline = gateway.deadline();
+    match operation {
+        ForMerchants::Authorize => {
             let body = json_body(request).await?;
             let response = service::authorize(gateway, permit, &body, deadline).await?;
             json(StatusCode::OK, &response)
         }
-        (&Method::POST, CAPTURES) => operate::<Capture>(gateway, permit, request, deadline).await,
-        (&Method::POST, CAPTURE_REVERSALS) => {
-            operate::<CaptureReversal>(gateway, permit, request, deadline).await
-        }
-        (&Method::POST, REVERSALS) => operate::<Reversal>(gateway, permit, request, deadline).await,
-        (&Method::POST, REFUNDS) => operate::<Refund>(gateway, permit, request, deadline).await,
-        (&Method::POST, REFUND_REVERSALS) => {
-            operate::<RefundReversal>(gateway, permit, request, deadline).await
-        }
-        (&Method::POST, BATCHES) => {
-            let body = json_body(request).await?;
-            let closed = service::close_batch(gateway, permit, &body, deadline).await?;
-            json(StatusCode::OK, &closed)
-        }
-        (&Method::GET, path) if path.starts_with(BATCH) => {
-            let id: Jti = path_part(path, BATCH)?;
-            note_subject(id);
-            let closed = service::batch(gateway, permit, id, deadline).await?;
-            json(StatusCode::OK, &closed)
-        }
-        (&Method::GET, CERTIFICATES) => json(StatusCode::OK, &service::certificates(gateway)),
-        (&Method::GET, path) if path.starts_with(AUTHORIZATION) => {
-            let xid: Xid = path_part(path, AUTHORIZATION)?;
+        ForMerchants::Receipts => {
+            let xid: Xid = routes::argument(argument)?;
             note_subject(xid);
             let receipts = service::authorizations(gateway, permit, xid, deadline).await?;
             json(StatusCode::OK, &receipts)
         }
-        (_, path) => Err(no_route(
-            path,
-            &[
-                AUTHORIZATIONS,
-                CAPTURES,
-                CAPTURE_REVERSALS,
-                REVERSALS,
-                REFUNDS,
-                REFUND_REVERSALS,
-                BATCHES,
-                CERTIFICATES,
-            ],
-            &[AUTHORIZATION, BATCH],
-        )),
+        ForMerchants::Capture => operate::<Capture>(gateway, permit, request, deadline).await,
+        ForMerchants::CaptureReversal => {
+            operate::<CaptureReversal>(gateway, permit, request, deadline).await
+        }
+        ForMerchants::Reversal => operate::<Reversal>(gateway, permit, request, deadline).await,
+        ForMerchants::Refund => operate::<Refund>(gateway, permit, request, deadline).await,
+        ForMerchants::RefundReversal => {
+            operate::<RefundReversal>(gateway, permit, request, deadline).await
+        }
+        ForMerchants::CloseBatch => {
+            let body = json_body(request).await?;
+            let closed = service::close_batch(gateway, permit, &body, deadline).await?;
+            json(StatusCode::OK, &closed)
+        }
+        ForMerchants::Batch => {
+            let id: Jti = routes::argument(argument)?;
+            note_subject(id);
+            let closed = service::batch(gateway, permit, id, deadline).await?;
+            json(StatusCode::OK, &closed)
+        }
+        ForMerchants::Certificates => json(StatusCode::OK, &service::certificates(gateway)),
+        ForMerchants::Document => Ok(document::answer()),
     }
 }
 
@@ -136,10 +127,22 @@ pub(crate) async fn payers(
 }
 
 async fn payers_route(gateway: &Gateway, request: Request<Incoming>) -> Result<Answer, Failure> {
-    match (request.method(), request.uri().path()) {
-        (&Method::GET, CERTIFICATES) => json(StatusCode::OK, &service::certificates(gateway)),
-        (&Method::GET, path) if path.starts_with(RECEIPT) => {
-            let xid: Xid = path_part(path, RECEIPT)?;
+    let path = request.uri().path().to_owned();
+    let (operation, argument) = routes::find(PAYERS, request.method(), &path)?;
+    for_payer(gateway, operation, argument, request)
+        .await
+        .inspect_err(|failure| described::for_payers(operation).hold(failure))
+}
+
+async fn for_payer(
+    gateway: &Gateway,
+    operation: ForPayers,
+    argument: &str,
+    request: Request<Incoming>,
+) -> Result<Answer, Failure> {
+    match operation {
+        ForPayers::Receipts => {
+            let xid: Xid = routes::argument(argument)?;
             note_subject(xid);
             // Whoever can't prove it learns nothing, not even why.
             let unknown = |why: String| Refusal::new(Problem::UnknownAuthorization, why);
@@ -165,24 +168,14 @@ async fn payers_route(gateway: &Gateway, request: Request<Incoming>) -> Result<A
             let receipts = service::receipts(gateway, permit, gateway.deadline()).await?;
             json(StatusCode::OK, &receipts)
         }
-        (&Method::POST, CANCELLATIONS) => {
+        ForPayers::Cancel => {
             let body = json_body(request).await?;
             let receipt = service::cancel(gateway, &body, gateway.deadline()).await?;
             json(StatusCode::OK, &receipt)
         }
-        (_, path) => Err(no_route(path, &[CERTIFICATES, CANCELLATIONS], &[RECEIPT])),
+        ForPayers::Certificates => json(StatusCode::OK, &service::certificates(gateway)),
+        ForPayers::Document => Ok(document::answer()),
     }
-}
-
-/// A known path with another method is 405, an unknown one 404.
-fn no_route(path: &str, known: &[&str], known_prefixes: &[&str]) -> Failure {
-    let is_known =
-        known.contains(&path) || known_prefixes.iter().any(|prefix| path.starts_with(prefix));
-    Failure::Plain(if is_known {
-        StatusCode::METHOD_NOT_ALLOWED
-    } else {
-        StatusCode::NOT_FOUND
-    })
 }
 
 fn count(listener: &'static str, started: Instant, answer: &Answer) {

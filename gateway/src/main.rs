@@ -12,6 +12,8 @@ mod bench;
 mod card_issuer;
 mod cli;
 mod config;
+mod described;
+mod document;
 mod gateway;
 mod http;
 mod keys;
@@ -21,6 +23,7 @@ mod output;
 mod payment;
 mod payments;
 mod receipts;
+mod routes;
 mod serve;
 mod service;
 mod store;
@@ -61,6 +64,10 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
             Command::Bench(options) => bench::run(options).await,
             Command::Check => upkeep::check(&config()?),
             Command::Ledger(command) => ledger::run(&config()?, &command).await,
+            Command::Openapi => {
+                output::print(&document::json()?);
+                Ok(ExitCode::SUCCESS)
+            }
             Command::Payments(command) => payments::run(&config()?, command).await,
         }
     })

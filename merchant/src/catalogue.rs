@@ -12,8 +12,13 @@ use protocol::{
         DELIVERY_BYTES_MAX, DISCLOSURE_BYTES_MAX, Item, OrderInformation, Quantity,
     },
     problem::{Problem, Refusal},
+    schema::{self, Integer},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema, schema::ArrayBuilder},
+};
 
 /// The most lines that an order may have.
 const LINES_MAX: usize = 100;
@@ -32,30 +37,59 @@ pub(crate) struct Catalogue {
 }
 
 /// One thing.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CatalogueItem {
+    /// The shop's own number for it.
     pub(crate) sku: String,
+    /// What it is called.
     pub(crate) name: String,
     /// In minor units.
+    #[schema(value_type = Integer)]
     pub(crate) unit_price: u64,
 }
 
 /// What a shopper asks for.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wish {
+    /// What, and how many of each.
+    #[schema(value_type = Lines)]
     pub(crate) items: Vec<WishedItem>,
+    /// Where to, at most 2,048 bytes.
     #[serde(default)]
+    #[schema(nullable = false)]
     pub(crate) delivery: Option<String>,
 }
 
 /// So many of one thing.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WishedItem {
+    /// The shop's own number for it.
     pub(crate) sku: String,
+    /// How many.
     pub(crate) quantity: Quantity,
+}
+
+/// The schema of an order's lines.
+enum Lines {}
+
+impl PartialSchema for Lines {
+    fn schema() -> RefOr<Schema> {
+        ArrayBuilder::new()
+            .items(schema::reference::<WishedItem>())
+            .min_items(Some(1))
+            .max_items(Some(LINES_MAX))
+            .build()
+            .into()
+    }
+}
+
+impl ToSchema for Lines {
+    fn schemas(found: &mut Vec<(String, RefOr<Schema>)>) {
+        schema::components::<WishedItem>(found);
+    }
 }
 
 /// The file can't be used.

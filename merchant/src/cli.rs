@@ -75,6 +75,8 @@ pub(crate) enum Command {
     /// Batches: what this merchant is settled by.
     #[command(subcommand)]
     Batch(Batch),
+    /// Print the OpenAPI document of the listener for payers. It needs no configuration file.
+    Openapi,
 }
 
 /// Something that is asked about a purchase.

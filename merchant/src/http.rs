@@ -1,22 +1,48 @@
-//! The only file that sees the shop's HTTP: routes, requests to commands, outcomes to answers.
+//! The only file that sees the shop's HTTP: requests to commands, outcomes to answers. Which path is which operation
+//! is in [`crate::routes`].
 
 use std::sync::Arc;
 
-use hyper::{Method, Request, StatusCode, body::Incoming};
+use hyper::{Request, StatusCode, body::Incoming};
 use mtls::{
-    exchange::{Answer, Failure, header_text, json, json_body, note_subject, path_part, respond},
+    exchange::{Answer, Failure, header_text, json, json_body, note_subject, respond},
+    routes,
     server::Peer,
 };
-use protocol::{identifiers::Xid, inquiry};
-use serde_json::json as object;
+use protocol::{
+    identifiers::Xid, inquiry, money::Currency, names::MerchantName,
+    order_information::OrderInformation, session::SessionResponse,
+};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::{merchant::Merchant, service};
+use crate::{
+    catalogue::CatalogueItem,
+    described, document,
+    merchant::Merchant,
+    routes::{ForPayers, PAYERS},
+    service,
+};
 
-const CATALOGUE: &str = "/v1/catalogue";
-const ORDERS: &str = "/v1/orders";
-const SESSIONS: &str = "/v1/sessions";
-const PURCHASES: &str = "/v1/purchases";
-const PURCHASE: &str = "/v1/purchases/";
+/// The shop and what it sells.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Shop<'a> {
+    /// Who it is.
+    merchant: &'a MerchantName,
+    /// What it calls itself.
+    name: &'a str,
+    /// What its prices are in.
+    currency: Currency,
+    /// What it sells.
+    items: &'a [CatalogueItem],
+}
+
+/// An order that was made.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Ordered {
+    /// As the payer is to sign it.
+    order: OrderInformation,
+}
 
 /// Answers a payer.
 pub(crate) async fn payers(
@@ -34,35 +60,47 @@ async fn payers_route(
     request: Request<Incoming>,
 ) -> Result<Answer, Failure> {
     let path = request.uri().path().to_owned();
-    match (request.method(), path.as_str()) {
-        (&Method::GET, CATALOGUE) => {
-            let catalogue = &merchant.catalogue;
-            let shop = object!({
-                "merchant": merchant.name,
-                "name": merchant.display_name,
-                "currency": catalogue.currency,
-                "items": catalogue.items,
-            });
+    let (operation, argument) = routes::find(PAYERS, request.method(), &path)?;
+    for_payer(merchant, peer, operation, argument, request)
+        .await
+        .inspect_err(|failure| described::for_payers(operation).hold(failure))
+}
+
+async fn for_payer(
+    merchant: &Arc<Merchant>,
+    peer: &Peer,
+    operation: ForPayers,
+    argument: &str,
+    request: Request<Incoming>,
+) -> Result<Answer, Failure> {
+    match operation {
+        ForPayers::Catalogue => {
+            let shop = Shop {
+                merchant: &merchant.name,
+                name: &merchant.display_name,
+                currency: merchant.catalogue.currency,
+                items: &merchant.catalogue.items,
+            };
             json(StatusCode::OK, &shop)
         }
-        (&Method::POST, ORDERS) => {
+        ForPayers::Order => {
             merchant.opening(peer.source())?;
             let wish = protocol::json::read(&json_body(request).await?)?;
             let order = service::order(merchant, wish).await?;
-            json(StatusCode::CREATED, &object!({ "order": order }))
+            json(StatusCode::CREATED, &Ordered { order })
         }
-        (&Method::POST, SESSIONS) => {
+        ForPayers::OpenSession => {
             merchant.opening(peer.source())?;
             let body = json_body(request).await?;
             let session = service::open_session(merchant, &body).await?;
-            json(StatusCode::OK, &object!({ "session": session }))
+            json(StatusCode::OK, &SessionResponse { session })
         }
-        (&Method::POST, PURCHASES) => {
+        ForPayers::Purchase => {
             let body = json_body(request).await?;
             json(StatusCode::OK, &service::purchase(merchant, &body).await?)
         }
-        (&Method::GET, path) if path.starts_with(PURCHASE) => {
-            let xid: Xid = path_part(path, PURCHASE)?;
+        ForPayers::Inquire => {
+            let xid: Xid = routes::argument(argument)?;
             note_subject(xid);
             let proof = header_text(&request, inquiry::HEADER);
             json(
@@ -70,12 +108,6 @@ async fn payers_route(
                 &service::inquire(merchant, xid, proof).await?,
             )
         }
-        (_, CATALOGUE | ORDERS | SESSIONS | PURCHASES) => {
-            Err(Failure::Plain(StatusCode::METHOD_NOT_ALLOWED))
-        }
-        (_, path) if path.starts_with(PURCHASE) => {
-            Err(Failure::Plain(StatusCode::METHOD_NOT_ALLOWED))
-        }
-        _ => Err(Failure::Plain(StatusCode::NOT_FOUND)),
+        ForPayers::Document => Ok(document::answer()),
     }
 }

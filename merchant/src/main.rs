@@ -10,12 +10,15 @@ mod books;
 mod catalogue;
 mod cli;
 mod config;
+mod described;
+mod document;
 mod exit;
 mod gateway;
 mod http;
 mod merchant;
 mod operation;
 mod own;
+mod routes;
 mod serve;
 mod service;
 mod show;
@@ -47,6 +50,11 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<Exit, Box<dyn std::error::Error>> {
+    // It is the same for every configuration, so it asks for none.
+    if let Command::Openapi = cli.command {
+        show::print(&document::json()?);
+        return Ok(Exit::Done);
+    }
     let config = Config::read(&cli.config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -73,6 +81,7 @@ fn run(cli: Cli) -> Result<Exit, Box<dyn std::error::Error>> {
             }
             Command::Batch(Batch::Show { jti, json }) => show::batch(&config, jti, json).await,
             Command::Batch(Batch::List { json }) => show::batches(&config, json).await,
+            Command::Openapi => Ok(Exit::Done),
         }
     })
 }

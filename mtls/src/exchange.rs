@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::{
-    Request, Response, StatusCode,
+    Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
     header::{self, HeaderValue},
 };
@@ -22,7 +22,10 @@ use crate::{
 };
 
 /// How long a body may take to arrive.
-const BODY_TIME_MAX: Duration = Duration::from_secs(10);
+pub const BODY_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// The seconds in `Retry-After`.
+const RETRY_AFTER: &str = "1";
 
 /// What a handler gives. A refused request's carries its [`Problem`] among its extensions.
 pub type Answer = Response<Full<Bytes>>;
@@ -34,6 +37,8 @@ pub enum Failure {
     Refused(Refusal),
     /// HTTP alone says what is wrong.
     Plain(StatusCode),
+    /// A known path with another method than these: 405, which names them (RFC 9110 section 15.5.6).
+    OtherMethod(Vec<Method>),
 }
 
 impl From<Refusal> for Failure {
@@ -78,8 +83,17 @@ pub fn note_subject(subject: impl std::fmt::Display) {
 }
 
 fn failed(failure: Failure, request_id: &str) -> Answer {
-    let (document, problem) = match failure {
-        Failure::Plain(status) => (ProblemDocument::plain(status.as_u16(), request_id), None),
+    let (document, problem, allowed) = match failure {
+        Failure::Plain(status) => (
+            ProblemDocument::plain(status.as_u16(), request_id),
+            None,
+            None,
+        ),
+        Failure::OtherMethod(methods) => {
+            let status = StatusCode::METHOD_NOT_ALLOWED.as_u16();
+            let document = ProblemDocument::plain(status, request_id);
+            (document, None, Some(allow(&methods)))
+        }
         Failure::Refused(refusal) => {
             let problem = refusal.problem;
             if problem.status() >= 500 {
@@ -87,7 +101,8 @@ fn failed(failure: Failure, request_id: &str) -> Answer {
             } else {
                 tracing::info!(problem = problem.name(), detail = %refusal.detail, "refused");
             }
-            (ProblemDocument::new(problem, request_id), Some(problem))
+            let document = ProblemDocument::new(problem, request_id);
+            (document, Some(problem), None)
         }
     };
     let status = StatusCode::from_u16(document.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -97,14 +112,25 @@ fn failed(failure: Failure, request_id: &str) -> Answer {
         if asks_to_wait(problem) {
             answer
                 .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+                .insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
         }
         answer.extensions_mut().insert(problem);
+    }
+    if let Some(allowed) = allowed {
+        answer.headers_mut().insert(header::ALLOW, allowed);
     }
     answer
 }
 
-fn asks_to_wait(problem: Problem) -> bool {
+/// The methods of a path, as `Allow` has them.
+pub fn allow(methods: &[Method]) -> HeaderValue {
+    let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    // Names of methods are tokens, which any header field may have.
+    HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// Whether a problem's answer says, in `Retry-After`, when to send the same request again.
+pub fn asks_to_wait(problem: Problem) -> bool {
     problem.retry() == Retry::SameRequest && problem != Problem::InProgress
 }
 
@@ -147,16 +173,6 @@ pub async fn json_body(request: Request<Incoming>) -> Result<Bytes, Failure> {
             BodyError::TooSlow { .. } => Failure::Plain(StatusCode::REQUEST_TIMEOUT),
             BodyError::Broken(_) => Failure::Plain(StatusCode::BAD_REQUEST),
         })
-}
-
-/// Reads what follows a prefix in a path.
-///
-/// # Errors
-/// 404 when it is not of that form.
-pub fn path_part<T: std::str::FromStr>(path: &str, prefix: &str) -> Result<T, Failure> {
-    path.strip_prefix(prefix)
-        .and_then(|text| text.parse().ok())
-        .ok_or(Failure::Plain(StatusCode::NOT_FOUND))
 }
 
 /// A header field's text.

@@ -6,6 +6,7 @@
 //! - [`client`]: an HTTP client for one server, over kept connections;
 //! - [`exchange`]: a request, its JSON body, its answer or its problem;
 //! - [`database`]: TLS to a database server, which is no party;
+//! - [`routes`]: which method at which path is which operation;
 //! - [`body`]: bodies within a limit; [`rate_limit`]: how often somebody may ask;
 //! - [`pem`]: certificates, CRLs and keys in files.
 //!
@@ -19,6 +20,7 @@ pub mod exchange;
 pub mod identity;
 pub mod pem;
 pub mod rate_limit;
+pub mod routes;
 pub mod server;
 pub mod trust;
 mod verifier;

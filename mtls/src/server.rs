@@ -5,6 +5,7 @@ mod connection;
 mod progress;
 mod slots;
 
+pub use connection::HEADER_BYTES_MAX;
 pub use slots::Source;
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};

@@ -6,6 +6,7 @@
 //! parts belong together, [`BoundAuthorization::open`] opens PI. Each step makes the next one's type.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     dual_signature::{DualSignature, split_gateway_half},
@@ -16,13 +17,16 @@ use crate::{
     names::{GatewayName, MerchantName, PartyName, Role},
     pki::Trust,
     problem::{Problem, Refusal},
+    receipt::ReceiptJws,
+    schema::{GatewayHalf, Jws, SealedPaymentInformation},
     sealed_payment::{OpenedPayment, PointBytes, SealedPayment},
     time::{Skew, Timestamp},
 };
 
 /// When the money is to be booked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = CaptureTime)]
 pub enum Capture {
     /// With a capture request of its own: the amount is held until then.
     Later,
@@ -31,7 +35,8 @@ pub enum Capture {
 }
 
 /// What the merchant signs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = AuthorizationClaims)]
 #[serde(deny_unknown_fields)]
 pub struct AuthorizationRequest {
     /// 1.
@@ -60,6 +65,9 @@ pub struct AuthorizationRequest {
     pub capture: Capture,
 }
 
+/// The merchant's request as it travels.
+pub type AuthorizationJws = Jws<AuthorizationRequest>;
+
 impl Message for AuthorizationRequest {
     const TYP: &'static str = "twinseal-authorization+jwt";
     const SIGNER: Role = Role::Merchant;
@@ -70,24 +78,55 @@ impl Message for AuthorizationRequest {
 }
 
 /// The body of `POST /v1/authorizations` at the gateway.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuthorizationBody {
     /// The merchant's JWS.
+    #[schema(value_type = AuthorizationJws)]
     pub authorization_request: String,
     /// `<DS>~`.
+    #[schema(value_type = GatewayHalf)]
     pub dual_signature: String,
     /// The sealed PI, a compact JWE.
+    #[schema(value_type = SealedPaymentInformation)]
     pub payment_information: String,
 }
 
 /// The answer's body: the gateway's JWS.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuthorizationResponse {
     /// The receipt.
+    #[schema(value_type = ReceiptJws)]
     pub receipt: String,
 }
+
+/// What a gateway may refuse an authorization request with. The merchant relays it to the payer.
+pub const PROBLEMS: &[Problem] = &[
+    Problem::Malformed,
+    Problem::UnsupportedVersion,
+    Problem::SignatureInvalid,
+    Problem::CertificateUntrusted,
+    Problem::CertificateRevoked,
+    Problem::CertificateExpired,
+    Problem::RoleMismatch,
+    Problem::ChallengeMismatch,
+    Problem::Expired,
+    Problem::NotYetValid,
+    Problem::AmountMismatch,
+    Problem::MerchantMismatch,
+    Problem::GatewayMismatch,
+    Problem::PaymentInformationInvalid,
+    Problem::Replayed,
+    Problem::IdempotencyConflict,
+    Problem::TooLarge,
+    Problem::RateLimited,
+    Problem::Overloaded,
+    Problem::HsmUnavailable,
+    Problem::StoreUnavailable,
+    Problem::OutcomeUnknown,
+    Problem::Internal,
+];
 
 /// A body whose form was read.
 pub struct ReceivedAuthorization {

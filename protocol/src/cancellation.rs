@@ -2,6 +2,7 @@
 //! decided already.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     dual_signature::{DualSignature, split_gateway_half},
@@ -11,11 +12,13 @@ use crate::{
     names::{GatewayName, Role},
     pki::Trust,
     problem::{Problem, Refusal},
+    schema::{GatewayHalf, Jws},
     time::{Skew, Timestamp},
 };
 
 /// What the payer signs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = CancellationClaims)]
 #[serde(deny_unknown_fields)]
 pub struct Cancellation {
     /// 1.
@@ -32,18 +35,23 @@ pub struct Cancellation {
     pub dsh: Digest,
 }
 
+/// A cancellation as it travels.
+pub type CancellationJws = Jws<Cancellation>;
+
 impl Message for Cancellation {
     const TYP: &'static str = "twinseal-cancellation+jwt";
     const SIGNER: Role = Role::Client;
 }
 
 /// The body of `POST /v1/cancellations` at the gateway's payer listener.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CancellationBody {
     /// The payer's JWS.
+    #[schema(value_type = CancellationJws)]
     pub cancellation: String,
     /// `<DS>~`, the signature that is withdrawn.
+    #[schema(value_type = GatewayHalf)]
     pub dual_signature: String,
 }
 

@@ -5,6 +5,7 @@
 //! disclosure>~` the gateway another, of one and the same signature.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     identifiers::{ClientNonce, Digest, MerchantNonce, Sid, Xid},
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// A merchant and the certificate that it signed the session's response with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SigningMerchant {
     /// Its name.
@@ -28,7 +29,7 @@ pub struct SigningMerchant {
 }
 
 /// A gateway and the encryption certificate that PI is sealed to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EncryptingGateway {
     /// Its name.
@@ -38,7 +39,7 @@ pub struct EncryptingGateway {
 }
 
 /// The hash algorithm of the digests; there is one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum DigestAlgorithm {
     /// SHA-256.
     #[serde(rename = "sha-256")]
@@ -46,7 +47,8 @@ pub enum DigestAlgorithm {
 }
 
 /// What the payer signs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = DualSignatureClaims)]
 #[serde(deny_unknown_fields)]
 pub struct DualSignature {
     /// 1.

@@ -5,7 +5,7 @@
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::encoding;
+use crate::{encoding, schema};
 
 /// The system's random source failed; nothing may be made from what it left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -21,8 +21,8 @@ pub struct NotAnIdentifier {
 }
 
 macro_rules! fixed_bytes {
-    ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
-        $(#[$doc])*
+    ($(#[doc = $doc:literal])* $name:ident, $bytes:literal) => {
+        $(#[doc = $doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name([u8; $bytes]);
 
@@ -61,6 +61,15 @@ macro_rules! fixed_bytes {
                 write!(f, concat!(stringify!($name), "({})"), self)
             }
         }
+
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                let description = concat!($($doc),*).trim();
+                schema::text(schema::base64url_pattern($bytes), description).into()
+            }
+        }
+
+        impl utoipa::ToSchema for $name {}
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -2,6 +2,7 @@
 //! gateway publishes of its certificates.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     identifiers::{Jti, Xid},
@@ -9,6 +10,8 @@ use crate::{
     jws::{Message, Verified},
     names::{GatewayName, PartyName, Role},
     problem::{Problem, Refusal},
+    receipt::ReceiptJws,
+    schema::{Base64Der, Chain, Jws},
     time::{Skew, Timestamp},
 };
 
@@ -19,7 +22,8 @@ pub const HEADER: &str = "twinseal-proof";
 pub const LIFETIME_SECONDS: u64 = 60;
 
 /// What the payer signs to ask about a transaction.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = InquiryClaims)]
 #[serde(deny_unknown_fields)]
 pub struct Inquiry {
     /// 1.
@@ -33,6 +37,9 @@ pub struct Inquiry {
     /// The transaction.
     pub xid: Xid,
 }
+
+/// The proof as it travels.
+pub type InquiryJws = Jws<Inquiry>;
 
 impl Message for Inquiry {
     const TYP: &'static str = "twinseal-inquiry+jwt";
@@ -63,7 +70,7 @@ pub fn check_proof(
 
 /// `GET /v1/certificates` at the gateway: what others need to seal to it and to verify it. Each
 /// certificate proves itself, so nothing here is signed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Certificates {
     /// 1.
@@ -71,17 +78,21 @@ pub struct Certificates {
     /// Whose they are.
     pub gateway: GatewayName,
     /// The chains of live encryption certificates, standard base64, the one to use first.
+    #[schema(value_type = Vec<Chain>)]
     pub encryption: Vec<Vec<String>>,
     /// The chains of live signing certificates.
+    #[schema(value_type = Vec<Chain>)]
     pub signing: Vec<Vec<String>>,
     /// The CRLs of the issuing CAs, standard base64 of DER.
+    #[schema(value_type = Vec<Base64Der>)]
     pub crls: Vec<String>,
 }
 
 /// `GET /v1/authorizations/{xid}` and `GET /v1/receipts/{xid}`: all receipts of a transaction.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Receipts {
     /// The gateway's JWS, oldest first.
+    #[schema(value_type = Vec<ReceiptJws>)]
     pub receipts: Vec<String>,
 }

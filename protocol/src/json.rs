@@ -14,8 +14,16 @@ use serde::{
     de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor},
 };
 
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
+
 use self::objects::ObjectsOnly;
-use crate::problem::{Problem, Refusal};
+use crate::{
+    problem::{Problem, Refusal},
+    schema,
+};
 
 /// How deep arrays and objects may nest.
 pub const DEPTH_MAX: u32 = 16;
@@ -30,6 +38,14 @@ pub struct Version;
 impl Version {
     const NUMBER: u64 = 1;
 }
+
+impl PartialSchema for Version {
+    fn schema() -> RefOr<Schema> {
+        schema::integer(Self::NUMBER, Self::NUMBER, "The version of the protocol.").into()
+    }
+}
+
+impl ToSchema for Version {}
 
 impl Serialize for Version {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

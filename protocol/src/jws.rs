@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The one signature algorithm.
-const ALG: &str = "ES256";
+pub const ALG: &str = "ES256";
 
 /// How many certificates `x5c` may hold.
 pub const X5C_MAX: usize = 4;

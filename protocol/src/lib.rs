@@ -13,6 +13,7 @@
 //!
 //! They stand on [`jws`] (signed messages), [`sd_jwt`] and [`dual_signature`] (one signature over two
 //! parts), [`sealed_payment`] (the JWE), [`pki`] (who a signer is) and [`json`] (what is read at all).
+//! [`schema`] describes them for OpenAPI documents.
 //! A thing that was checked has a type of its own, and the check is what makes it.
 
 pub mod authorization;
@@ -32,6 +33,7 @@ pub mod pki;
 pub mod problem;
 pub mod purchase;
 pub mod receipt;
+pub mod schema;
 pub mod sd_jwt;
 pub mod sealed_payment;
 pub mod session;

@@ -6,9 +6,14 @@
 //! says which merchant asks (so that an earlier answer can be given again), and
 //! [`RequestedLifecycle::check_first`] says whether it may be done for the first time now.
 
+mod described;
+
+pub use described::{BatchJws, BodyOf, ClaimsOf, OperationJws};
+
 use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use utoipa::ToSchema;
 
 use crate::{
     identifiers::{Digest, Jti, Xid},
@@ -19,6 +24,7 @@ use crate::{
     pki::Trust,
     problem::{Problem, Refusal},
     receipt::Action,
+    schema::{Integer, Jws},
     time::{Skew, Timestamp},
 };
 
@@ -61,8 +67,9 @@ operations! {
 }
 
 /// What the merchant signs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, bound = "")]
+#[schema(bound = "")]
 pub struct LifecycleRequest<O> {
     /// 1.
     pub version: Version,
@@ -80,6 +87,7 @@ pub struct LifecycleRequest<O> {
     pub amount: Amount,
     /// The `jti` of the capture or refund that is undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub target: Option<Jti>,
     /// Which operation; it travels as the `typ`.
     #[serde(skip)]
@@ -111,7 +119,7 @@ where
 
 /// The body of `POST /v1/captures`, `/v1/reversals`, `/v1/refunds` and their reversals, and of
 /// `/v1/batches`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LifecycleBody {
     /// The merchant's JWS.
@@ -256,7 +264,8 @@ impl RequestedLifecycle {
 }
 
 /// `POST /v1/batches`: the merchant closes its open batch of one currency.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = BatchClaims)]
 #[serde(deny_unknown_fields)]
 pub struct BatchRequest {
     /// 1.
@@ -335,17 +344,19 @@ impl RequestedBatch {
 }
 
 /// How many bookings of one kind a batch holds, and what they come to in minor units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BatchLine {
     /// How many.
+    #[schema(value_type = Integer)]
     pub count: u64,
     /// Their sum, in minor units of the batch's currency.
+    #[schema(value_type = Integer)]
     pub value: u64,
 }
 
 /// What a batch came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BatchTotals {
     /// Captures, those with an authorization included.
@@ -357,8 +368,10 @@ pub struct BatchTotals {
     /// Refunds undone.
     pub refund_reversals: BatchLine,
     /// What the merchant is to be paid, in minor units.
+    #[schema(value_type = Integer)]
     pub payable: u64,
     /// What the merchant owes, in minor units. One of the two is zero.
+    #[schema(value_type = Integer)]
     pub receivable: u64,
 }
 
@@ -384,7 +397,8 @@ impl BatchTotals {
 }
 
 /// What a closed batch came to, signed by the gateway.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ClosedBatchClaims)]
 #[serde(deny_unknown_fields)]
 pub struct ClosedBatch {
     /// 1.
@@ -404,6 +418,9 @@ pub struct ClosedBatch {
     /// What it came to.
     pub totals: BatchTotals,
 }
+
+/// A closed batch's totals as they travel.
+pub type ClosedBatchJws = Jws<ClosedBatch>;
 
 impl Message for ClosedBatch {
     const TYP: &'static str = "twinseal-batch-totals+jwt";
@@ -433,9 +450,10 @@ impl Message for ClosedBatch {
 }
 
 /// The body of the answer to `POST /v1/batches` and `GET /v1/batches/{id}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BatchResponse {
     /// The gateway's JWS.
+    #[schema(value_type = ClosedBatchJws)]
     pub batch: String,
 }

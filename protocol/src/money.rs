@@ -3,6 +3,12 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
+
+use crate::schema;
 
 /// An ISO 4217 currency that has minor units (possibly none, as the won).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,6 +54,18 @@ impl fmt::Debug for Currency {
     }
 }
 
+impl PartialSchema for Currency {
+    fn schema() -> RefOr<Schema> {
+        schema::text(
+            "^[A-Z]{3}$",
+            "The ISO 4217 alpha-3 code of a currency in use that has minor units.",
+        )
+        .into()
+    }
+}
+
+impl ToSchema for Currency {}
+
 impl Serialize for Currency {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.code())
@@ -85,6 +103,26 @@ impl TryFrom<AmountMembers> for Amount {
     type Error = NotAnAmount;
     fn try_from(members: AmountMembers) -> Result<Self, NotAnAmount> {
         Self::new(members.value, members.currency)
+    }
+}
+
+impl PartialSchema for Amount {
+    fn schema() -> RefOr<Schema> {
+        let value = schema::integer(1, AMOUNT_VALUE_MAX, "Minor units of the currency.");
+        schema::object(
+            [
+                ("value", value.into()),
+                ("currency", schema::reference::<Currency>()),
+            ],
+            "An amount of money to pay.",
+        )
+        .into()
+    }
+}
+
+impl ToSchema for Amount {
+    fn schemas(found: &mut Vec<(String, RefOr<Schema>)>) {
+        schema::components::<Currency>(found);
     }
 }
 

@@ -3,6 +3,12 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
+
+use crate::schema;
 
 /// What a party is in a payment. Each role has an issuing CA of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -125,6 +131,21 @@ impl fmt::Debug for PartyName {
     }
 }
 
+const ID_PATTERN: &str = "[a-z0-9][a-z0-9-]{0,62}";
+
+impl PartialSchema for PartyName {
+    fn schema() -> RefOr<Schema> {
+        let roles = Role::ALL.map(Role::as_str).join("|");
+        schema::text(
+            format!("^{NAMESPACE}({roles}):{ID_PATTERN}$"),
+            "The name of a party of any role.",
+        )
+        .into()
+    }
+}
+
+impl ToSchema for PartyName {}
+
 impl Serialize for PartyName {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.urn)
@@ -139,8 +160,8 @@ impl<'de> Deserialize<'de> for PartyName {
 }
 
 macro_rules! name_of_role {
-    ($(#[$doc:meta])* $name:ident, $role:expr) => {
-        $(#[$doc])*
+    ($(#[doc = $doc:literal])* $name:ident, $role:expr) => {
+        $(#[doc = $doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(PartyName);
 
@@ -198,6 +219,15 @@ macro_rules! name_of_role {
                 fmt::Display::fmt(&self.0, f)
             }
         }
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                let description = concat!($($doc),*).trim();
+                schema::text(format!("^{NAMESPACE}{}:{ID_PATTERN}$", $role), description).into()
+            }
+        }
+
+        impl ToSchema for $name {}
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

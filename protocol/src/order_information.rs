@@ -1,14 +1,27 @@
 //! OI, the order information: for the merchant only.
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
 
-use crate::{identifiers::OrderId, json, money::Amount, sd_jwt::DisclosedClaim};
+use crate::{
+    identifiers::OrderId,
+    json,
+    money::Amount,
+    schema::{self, Integer},
+    sd_jwt::DisclosedClaim,
+};
 
 /// The longest OI disclosure, in characters.
 pub const DISCLOSURE_BYTES_MAX: usize = 32 * 1024;
 
 /// The longest delivery note, in bytes.
 pub const DELIVERY_BYTES_MAX: usize = 2048;
+
+/// The most of one thing.
+const QUANTITY_MAX: u32 = 1_000_000;
 
 /// How many of one thing: 1 to 10^6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -28,7 +41,7 @@ impl Quantity {
     pub fn new(number: u64) -> Result<Self, NotAQuantity> {
         u32::try_from(number)
             .ok()
-            .filter(|number| (1..=1_000_000).contains(number))
+            .filter(|number| (1..=QUANTITY_MAX).contains(number))
             .map(Self)
             .ok_or(NotAQuantity)
     }
@@ -39,6 +52,14 @@ impl Quantity {
     }
 }
 
+impl PartialSchema for Quantity {
+    fn schema() -> RefOr<Schema> {
+        schema::integer(1, QUANTITY_MAX.into(), "How many of one thing.").into()
+    }
+}
+
+impl ToSchema for Quantity {}
+
 impl<'de> Deserialize<'de> for Quantity {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::new(u64::deserialize(deserializer)?).map_err(D::Error::custom)
@@ -46,7 +67,7 @@ impl<'de> Deserialize<'de> for Quantity {
 }
 
 /// One line of an order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Item {
     /// The shop's own number for it.
@@ -56,11 +77,12 @@ pub struct Item {
     /// How many.
     pub quantity: Quantity,
     /// The price of one, in minor units of the total's currency; may be 0.
+    #[schema(value_type = Integer)]
     pub unit_price: u64,
 }
 
 /// What is bought. The items need not add up to the total: taxes, delivery, discounts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrderInformation {
     /// The order in the merchant's books.
@@ -73,6 +95,7 @@ pub struct OrderInformation {
         skip_serializing_if = "Option::is_none",
         deserialize_with = "delivery"
     )]
+    #[schema(nullable = false)]
     pub delivery: Option<String>,
     /// What it costs: the signed amount.
     pub total: Amount,

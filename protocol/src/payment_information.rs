@@ -4,9 +4,14 @@
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap as _,
 };
+
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema, schema::OneOfBuilder},
+};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::{identifiers::Xid, names::MerchantName, sd_jwt::DisclosedClaim};
+use crate::{identifiers::Xid, names::MerchantName, schema, sd_jwt::DisclosedClaim};
 
 /// A primary account number: 12 to 19 digits (ISO/IEC 7812-1). Only the gateway's look-up and the
 /// payer's terminal read it.
@@ -160,6 +165,40 @@ impl Instrument {
     }
 }
 
+impl PartialSchema for Instrument {
+    fn schema() -> RefOr<Schema> {
+        let kind = |name| schema::one_of([name], "Which kind of instrument.").into();
+        let card = schema::object(
+            [
+                ("type", kind("card")),
+                ("pan", schema::text("^[0-9]{12,19}$", "Its number.").into()),
+                (
+                    "expiry",
+                    schema::text("^[0-9]{4}-(0[1-9]|1[0-2])$", "Its last month.").into(),
+                ),
+            ],
+            "A card.",
+        );
+        let account = schema::object(
+            [
+                ("type", kind("account")),
+                (
+                    "account",
+                    schema::text("^[A-Z0-9]{1,34}$", "Its number.").into(),
+                ),
+            ],
+            "A bank account.",
+        );
+        let either = OneOfBuilder::new()
+            .item(card)
+            .item(account)
+            .description(Some("What is paid with."));
+        Schema::from(either).into()
+    }
+}
+
+impl ToSchema for Instrument {}
+
 impl Serialize for Instrument {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut members = serializer.serialize_map(None)?;
@@ -242,7 +281,7 @@ impl<'de> Deserialize<'de> for Instrument {
 
 /// What the gateway needs to know, and nobody else. It names its own transaction, so that it can't
 /// be moved to another.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PaymentInformation {
     /// The transaction.

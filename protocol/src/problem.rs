@@ -3,6 +3,12 @@
 use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
+
+use crate::schema;
 
 /// The problems a party can be told of: `urn:twinseal:problem:<name>` in `application/problem+json`
 /// (RFC 9457). A decline is not among them: it is an answer, with a receipt.
@@ -79,7 +85,20 @@ pub enum Retry {
     Never,
 }
 
+impl PartialSchema for Retry {
+    fn schema() -> RefOr<Schema> {
+        let description = "When it makes sense to try again: `same-request`, send the same bytes again; \
+                           `new-purchase`, start a new purchase; `never`, don't.";
+        schema::one_of(Self::ALL.map(Self::as_str), description).into()
+    }
+}
+
+impl ToSchema for Retry {}
+
 impl Retry {
+    /// Every answer to it.
+    pub const ALL: [Retry; 3] = [Retry::SameRequest, Retry::NewPurchase, Retry::Never];
+
     /// The word in the `retry` member.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -228,22 +247,46 @@ impl fmt::Display for Problem {
     }
 }
 
+/// A problem's `type`.
+enum ProblemType {}
+
+impl PartialSchema for ProblemType {
+    fn schema() -> RefOr<Schema> {
+        let urns = Problem::ALL.map(Problem::urn);
+        let mut object = schema::one_of(
+            [],
+            "The problem, or `about:blank` where the HTTP status says it all.",
+        );
+        let all = urns.into_iter().chain([ProblemDocument::BLANK.to_owned()]);
+        object.enum_values = Some(all.map(Into::into).collect());
+        object.into()
+    }
+}
+
+impl ToSchema for ProblemType {}
+
 /// The body of `application/problem+json` (RFC 9457): the name and no word more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ProblemDocument {
     /// `urn:twinseal:problem:<name>`, or `about:blank` where the HTTP status says it all.
     #[serde(rename = "type")]
+    #[schema(value_type = ProblemType)]
     pub kind: String,
     /// The HTTP status, again.
+    #[schema(minimum = 400, maximum = 599)]
     pub status: u16,
     /// What to quote to the other side's operators: their log has the same.
     pub request_id: String,
     /// When it makes sense to try again: `same-request`, `new-purchase`, `never`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Retry>, nullable = false)]
     pub retry: Option<String>,
 }
 
 impl ProblemDocument {
+    /// The `type` where the HTTP status says it all.
+    pub const BLANK: &'static str = "about:blank";
+
     /// The media type that it travels as.
     pub const MEDIA_TYPE: &'static str = "application/problem+json";
 
@@ -260,7 +303,7 @@ impl ProblemDocument {
     /// Says what plain HTTP says: an unknown path, a wrong method.
     pub fn plain(status: u16, request_id: impl Into<String>) -> Self {
         Self {
-            kind: "about:blank".to_owned(),
+            kind: Self::BLANK.to_owned(),
             status,
             request_id: request_id.into(),
             retry: None,

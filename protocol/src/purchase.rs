@@ -2,6 +2,7 @@
 //! merchant.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     dual_signature::{
@@ -15,7 +16,8 @@ use crate::{
     payment_information::{Instrument, PaymentInformation},
     pki::Trust,
     problem::{Problem, Refusal},
-    receipt::{Action, Decision, Receipt},
+    receipt::{Action, Decision, Receipt, ReceiptJws},
+    schema::{Jws, MerchantHalf, SealedPaymentInformation},
     sd_jwt::{Disclosure, TwoDigests},
     sealed_payment::{self, SealedPayment},
     session::AcceptedSession,
@@ -24,12 +26,14 @@ use crate::{
 };
 
 /// Message 3, the purchase request: `POST /v1/purchases` at the merchant.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PurchaseRequest {
     /// `<DS>~<OI disclosure>~`.
+    #[schema(value_type = MerchantHalf)]
     pub dual_signature: String,
     /// The sealed PI, a compact JWE.
+    #[schema(value_type = SealedPaymentInformation)]
     pub payment_information: String,
 }
 
@@ -283,7 +287,8 @@ impl VerifiedPurchase {
 }
 
 /// Message 6's claims: the merchant's answer, which rests on the gateway's receipt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = PurchaseClaims)]
 #[serde(deny_unknown_fields)]
 pub struct PurchaseAnswer {
     /// 1.
@@ -302,18 +307,23 @@ pub struct PurchaseAnswer {
     pub receipt: Digest,
 }
 
+/// Message 6's own part as it travels.
+pub type PurchaseJws = Jws<PurchaseAnswer>;
+
 impl Message for PurchaseAnswer {
     const TYP: &'static str = "twinseal-purchase+jwt";
     const SIGNER: Role = Role::Merchant;
 }
 
 /// Message 6, the purchase response.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PurchaseResponse {
     /// The merchant's JWS.
+    #[schema(value_type = PurchaseJws)]
     pub purchase_response: String,
     /// The gateway's JWS.
+    #[schema(value_type = ReceiptJws)]
     pub receipt: String,
 }
 

@@ -2,6 +2,10 @@
 //! party.
 
 use serde::{Deserialize, Serialize};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
 
 use crate::{
     identifiers::{AuthorizationId, ClientNonce, Digest, Jti, MerchantNonce, Sid, Xid},
@@ -10,11 +14,12 @@ use crate::{
     money::Amount,
     names::{GatewayName, MerchantName, PartyName, Role},
     problem::{Problem, Refusal},
+    schema::{self, Integer, Jws},
     time::Timestamp,
 };
 
 /// What a receipt is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// An authorization request was decided.
@@ -76,7 +81,7 @@ impl std::fmt::Display for Action {
 }
 
 /// Yes or no.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Decision {
     /// Approved: the amount is held, or booked.
@@ -171,17 +176,42 @@ impl Code {
     }
 }
 
+impl PartialSchema for Code {
+    fn schema() -> RefOr<Schema> {
+        let meanings = Self::ALL.map(|code| format!("{} {}", code.digits(), code.reason()));
+        let description = format!("Why, after ISO 8583 field 39: {}.", meanings.join(", "));
+        schema::one_of(Self::ALL.map(Self::digits), &description).into()
+    }
+}
+
+impl ToSchema for Code {}
+
+/// The name that goes with a [`Code`].
+enum Reason {}
+
+impl PartialSchema for Reason {
+    fn schema() -> RefOr<Schema> {
+        schema::one_of(Code::ALL.map(Code::reason), "The code's name.").into()
+    }
+}
+
+impl ToSchema for Reason {}
+
 /// What an authorization has come to, in minor units of its amount's currency. All are net.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Totals {
     /// Approved.
+    #[schema(value_type = Integer)]
     pub authorized: u64,
     /// Booked.
+    #[schema(value_type = Integer)]
     pub captured: u64,
     /// Released without being booked.
+    #[schema(value_type = Integer)]
     pub reversed: u64,
     /// Given back after being booked.
+    #[schema(value_type = Integer)]
     pub refunded: u64,
 }
 
@@ -196,7 +226,8 @@ impl Totals {
 }
 
 /// What the gateway decided, and about what: the statement that both others can prove.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ReceiptClaims)]
 #[serde(deny_unknown_fields)]
 pub struct Receipt {
     /// 1.
@@ -227,12 +258,15 @@ pub struct Receipt {
     pub reqh: Digest,
     /// The `jti` of the capture or refund that was undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub target: Option<Jti>,
     /// Yes or no.
     pub decision: Decision,
     /// Why, two digits.
+    #[schema(value_type = Code)]
     pub code: String,
     /// Why, the code's name.
+    #[schema(value_type = Reason)]
     pub reason: String,
     /// How much was asked for.
     pub amount: Amount,
@@ -240,11 +274,16 @@ pub struct Receipt {
     pub totals: Totals,
     /// What the gateway calls it; when approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub authorization: Option<AuthorizationId>,
     /// Until when it can be captured; when approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub capture_before: Option<Timestamp>,
 }
+
+/// A receipt as it travels.
+pub type ReceiptJws = Jws<Receipt>;
 
 impl Message for Receipt {
     const TYP: &'static str = "twinseal-receipt+jwt";

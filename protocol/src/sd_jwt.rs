@@ -1,6 +1,10 @@
 //! Disclosures of an SD-JWT (RFC 9901): the salted parts that a dual signature binds by digest.
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema, schema::ArrayBuilder},
+};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
@@ -8,6 +12,7 @@ use crate::{
     identifiers::{Digest, NoRandomness},
     json,
     problem::{Problem, Refusal},
+    schema,
 };
 
 /// How many characters a salt may have; ours have 43 (256 bits).
@@ -137,6 +142,25 @@ impl TwoDigests {
     /// Whether these are the two, in whatever order.
     pub fn are(&self, one: Digest, other: Digest) -> bool {
         one != other && self.contains(one) && self.contains(other)
+    }
+}
+
+impl PartialSchema for TwoDigests {
+    fn schema() -> RefOr<Schema> {
+        ArrayBuilder::new()
+            .items(schema::reference::<Digest>())
+            .min_items(Some(2))
+            .max_items(Some(2))
+            .unique_items(true)
+            .description(Some("Two different digests, sorted as texts."))
+            .build()
+            .into()
+    }
+}
+
+impl ToSchema for TwoDigests {
+    fn schemas(found: &mut Vec<(String, RefOr<Schema>)>) {
+        schema::components::<Digest>(found);
     }
 }
 

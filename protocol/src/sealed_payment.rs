@@ -12,6 +12,10 @@ use aws_lc_rs::{
 };
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
+use utoipa::{
+    ToSchema,
+    openapi::{Object, RefOr, Schema},
+};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -20,12 +24,15 @@ use crate::{
     json,
     payment_information::PaymentInformation,
     problem::{Problem, Refusal},
+    schema,
     sd_jwt::Disclosure,
 };
 
 const ALG: &str = "ECDH-ES";
 const ENC: &str = "A256GCM";
-const TYP: &str = "twinseal-pi+jwe";
+const KTY: &str = "EC";
+const CRV: &str = "P-256";
+pub(crate) const TYP: &str = "twinseal-pi+jwe";
 
 /// The padded PI disclosure is a multiple of this, so that its length says little of its content.
 pub const BLOCK_BYTES: usize = 512;
@@ -40,25 +47,60 @@ const NONCE_BYTES: usize = 12;
 /// An uncompressed P-256 point: 4, x, y.
 pub type PointBytes = [u8; 65];
 
-#[derive(Serialize, Deserialize)]
+/// The protected header of a sealed PI.
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = SealedPaymentHeader)]
 struct Header {
+    #[schema(schema_with = alg_schema)]
     alg: String,
+    #[schema(schema_with = enc_schema)]
     enc: String,
+    #[schema(schema_with = typ_schema)]
     typ: String,
     epk: EphemeralKey,
+    /// SHA-256 of DS: a sealed PI opens beside one signature only.
     apv: Digest,
+    /// SHA-256 of the gateway's encryption certificate.
     #[serde(rename = "x5t#S256")]
     x5t: Digest,
 }
 
-#[derive(Serialize, Deserialize)]
+/// The sender's ephemeral key, a JWK.
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct EphemeralKey {
+    #[schema(schema_with = kty_schema)]
     kty: String,
+    #[schema(schema_with = crv_schema)]
     crv: String,
     x: Coordinate,
     y: Coordinate,
+}
+
+fn alg_schema() -> Object {
+    schema::one_of([ALG], "Key agreement.")
+}
+
+fn enc_schema() -> Object {
+    schema::one_of([ENC], "Encryption.")
+}
+
+fn typ_schema() -> Object {
+    schema::one_of([TYP], "What it is.")
+}
+
+fn kty_schema() -> Object {
+    schema::one_of([KTY], "An elliptic curve.")
+}
+
+fn crv_schema() -> Object {
+    schema::one_of([CRV], "Which one.")
+}
+
+/// The component of the header, which nothing outside of a sealed PI has.
+pub(crate) fn header_components(found: &mut Vec<(String, RefOr<Schema>)>) {
+    schema::components::<Header>(found);
 }
 
 fn invalid(detail: &'static str) -> Refusal {
@@ -106,7 +148,7 @@ impl SealedPayment {
         {
             return Err(invalid("alg, enc or typ"));
         }
-        if (header.epk.kty.as_str(), header.epk.crv.as_str()) != ("EC", "P-256") {
+        if (header.epk.kty.as_str(), header.epk.crv.as_str()) != (KTY, CRV) {
             return Err(invalid("epk is on another curve"));
         }
         let ephemeral = uncompressed(header.epk.x.as_bytes(), header.epk.y.as_bytes());
@@ -256,8 +298,8 @@ pub fn seal(
         enc: ENC.to_owned(),
         typ: TYP.to_owned(),
         epk: EphemeralKey {
-            kty: "EC".to_owned(),
-            crv: "P-256".to_owned(),
+            kty: KTY.to_owned(),
+            crv: CRV.to_owned(),
             x,
             y,
         },

@@ -2,6 +2,7 @@
 
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     encoding,
@@ -12,6 +13,7 @@ use crate::{
     names::{GatewayName, MerchantName, PartyName, Role},
     pki::{Trust, Usage, VerifiedCertificate},
     problem::{Problem, Refusal},
+    schema::{Chain, Jws},
     time::{Skew, Timestamp},
 };
 
@@ -19,7 +21,7 @@ use crate::{
 pub const LIFETIME_SECONDS: u64 = 900;
 
 /// Message 1, the temporary authentication request: `POST /v1/sessions` at the merchant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SessionRequest {
     /// 1.
@@ -40,8 +42,16 @@ impl SessionRequest {
     }
 }
 
+/// The answer to message 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct SessionResponse {
+    /// Message 2: the merchant's JWS.
+    #[schema(value_type = SessionJws)]
+    pub session: String,
+}
+
 /// The merchant as the payer sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NamedMerchant {
     /// Who it is.
@@ -51,12 +61,13 @@ pub struct NamedMerchant {
 }
 
 /// A gateway with the certificate chain of an encryption key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OfferedGateway {
     /// Who it is.
     pub id: GatewayName,
     /// The chain of its encryption certificate, standard base64, leaf first, without the anchor.
+    #[schema(value_type = Chain)]
     pub x5c: Vec<String>,
 }
 
@@ -85,7 +96,8 @@ impl OfferedGateway {
 }
 
 /// Message 2, the temporary authentication response, signed by the merchant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = SessionClaims)]
 #[serde(deny_unknown_fields)]
 pub struct Session {
     /// 1.
@@ -109,6 +121,9 @@ pub struct Session {
     /// Whom PI is to be sealed to.
     pub gateway: OfferedGateway,
 }
+
+/// Message 2 as it travels.
+pub type SessionJws = Jws<Session>;
 
 impl Message for Session {
     const TYP: &'static str = "twinseal-session+jwt";

@@ -3,13 +3,29 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
 
-use crate::problem::{Problem, Refusal};
+use crate::{
+    json::INTEGER_MAX,
+    problem::{Problem, Refusal},
+    schema,
+};
 
 /// A moment, in whole seconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
+
+impl PartialSchema for Timestamp {
+    fn schema() -> RefOr<Schema> {
+        schema::integer(0, INTEGER_MAX, "Whole seconds since 1970-01-01T00:00:00Z.").into()
+    }
+}
+
+impl ToSchema for Timestamp {}
 
 impl Timestamp {
     /// So many seconds later.

@@ -178,17 +178,29 @@ impl Drop for Service {
         // Already gone when it was stopped or killed.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            return;
+        }
+        let log = self.log();
+        let undescribed = log
+            .lines()
+            .find(|line| line.contains("not in the OpenAPI document"));
+        assert!(undescribed.is_none(), "{undescribed:?}");
     }
 }
 
 /// Asks a plain HTTP listener for a path, and gives the whole answer.
 pub fn plain_get(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    plain(
+        address,
+        &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"),
     )
-    .unwrap();
+}
+
+/// Sends a request that ends its connection to a plain HTTP listener, and gives the whole answer.
+pub fn plain(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer

@@ -75,12 +75,21 @@ fn a_crate_knows_only_those_that_it_may() {
         ("twinseal-hsm", vec![]),
         ("twinseal-mtls", vec!["twinseal-protocol"]),
         (
+            "twinseal-openapi",
+            vec!["twinseal-protocol", "twinseal-mtls"],
+        ),
+        (
             "twinseal-gateway",
-            vec!["twinseal-protocol", "twinseal-hsm", "twinseal-mtls"],
+            vec![
+                "twinseal-protocol",
+                "twinseal-hsm",
+                "twinseal-mtls",
+                "twinseal-openapi",
+            ],
         ),
         (
             "twinseal-merchant",
-            vec!["twinseal-protocol", "twinseal-mtls"],
+            vec!["twinseal-protocol", "twinseal-mtls", "twinseal-openapi"],
         ),
         (
             "twinseal-client",

@@ -97,7 +97,7 @@ pub(crate) fn print_json<T: Serialize>(value: &T) -> Result<(), serde_json::Erro
     clippy::print_stdout,
     reason = "a command line program prints its results"
 )]
-fn print(line: &str) {
+pub(crate) fn print(line: &str) {
     println!("{line}");
 }
 

@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// A request's line and header fields together (431 above it).
-const HEADER_BYTES_MAX: usize = 8 * 1024;
+pub const HEADER_BYTES_MAX: usize = 8 * 1024;
 
 /// What one connection buffers of what it reads. hyper takes no less than 8 KiB.
 const BUFFER_BYTES_MAX: usize = 16 * 1024;
