@@ -6,8 +6,9 @@
 //! and when it was done. The process can be killed at any moment: the journal is a file. What of it is undone
 //! is the harness's choice, `tests/src/crash/disk.rs`.
 //!
-//! A call on a followed file that it has no model of ends the process. It does not see: files that are mapped into
-//! memory (SQLite maps -shm only, unless asked), descriptors that were duplicated.
+//! What it has no model of and SQLite might do one day (`rename`, `writev`, `fallocate`) ends the process, when it is
+//! done to a followed file. It does not see other calls, files that are mapped into memory (SQLite maps -shm only,
+//! unless asked), and descriptors that were duplicated.
 
 // Linux with 64 bits only: elsewhere the library is empty, and the harness says so by failing.
 #![cfg(all(target_os = "linux", target_pointer_width = "64"))]
