@@ -270,15 +270,15 @@ impl ToSchema for SealedPaymentInformation {
 fn encoded(mut text: Object, typ: &str, content: &[Value]) -> Object {
     // A `typ` without a slash leaves out `application/` (RFC 7515 section 4.1.9).
     text.content_media_type = format!("application/{typ}");
-    text.extensions = Some(Extensions::from_iter([(
-        "contentSchema",
-        json!({
-            "type": "array",
-            "description": "Its parts, decoded.",
-            "prefixItems": content,
-            "minItems": content.len(),
-        }),
-    )]));
+    let mut schema = json!({
+        "type": "array",
+        "description": "Its parts, decoded.",
+        "prefixItems": content,
+        "minItems": content.len(),
+    });
+    // serde_json keeps the order of members when anything in the build asks it to; the text must not depend on that.
+    schema.sort_all_objects();
+    text.extensions = Some(Extensions::from_iter([("contentSchema", schema)]));
     text
 }
 
