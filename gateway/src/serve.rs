@@ -45,6 +45,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
         trust,
         directory,
         store,
+        crate::store::outbox::Subscribers::default(),
         &config.limits,
     ));
 

@@ -9,6 +9,7 @@ mod database;
 mod group;
 mod load;
 mod look_ups;
+mod outbox;
 mod working_set;
 
 use std::{path::Path, time::Instant};

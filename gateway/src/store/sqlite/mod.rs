@@ -5,7 +5,8 @@
 //! exceed ([`database`], `schema.sql`).
 
 pub(crate) mod backup;
-mod database;
+pub(super) mod database;
+mod outbox;
 mod reader;
 mod reconcile;
 mod rows;
