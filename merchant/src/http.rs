@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use hyper::{Method, Request, StatusCode, body::Incoming};
+use hyper::{Method, Request, Response, StatusCode, body::Incoming};
 use mtls::{
     exchange::{Answer, Failure, header_text, json, json_body, note_subject, path_part, respond},
     server::Peer,
 };
-use protocol::{identifiers::Xid, inquiry};
+use protocol::{
+    identifiers::Xid,
+    inquiry,
+    webhook::{self, Headers},
+};
 use serde_json::json as object;
 
 use crate::{merchant::Merchant, service};
@@ -16,9 +20,10 @@ const CATALOGUE: &str = "/v1/catalogue";
 const ORDERS: &str = "/v1/orders";
 const SESSIONS: &str = "/v1/sessions";
 const PURCHASES: &str = "/v1/purchases";
+const WEBHOOKS: &str = "/webhooks";
 const PURCHASE: &str = "/v1/purchases/";
 
-/// Answers a payer.
+/// Answers a payer, or the gateway when it tells something.
 pub(crate) async fn payers(
     merchant: Arc<Merchant>,
     peer: Peer,
@@ -70,6 +75,21 @@ async fn payers_route(
                 &service::inquire(merchant, xid, proof).await?,
             )
         }
+        (&Method::POST, WEBHOOKS) if merchant.is_told() => {
+            let fields = request.headers().clone();
+            let text = |name| fields.get(name).and_then(|value| value.to_str().ok());
+            let headers = Headers {
+                id: text(webhook::ID),
+                timestamp: text(webhook::TIMESTAMP),
+                signature: text(webhook::SIGNATURE),
+            };
+            let body = json_body(request).await?;
+            service::notice(merchant, headers, &body).await?;
+            let mut taken = Response::default();
+            *taken.status_mut() = StatusCode::NO_CONTENT;
+            Ok(taken)
+        }
+        (_, WEBHOOKS) if merchant.is_told() => Err(Failure::Plain(StatusCode::METHOD_NOT_ALLOWED)),
         (_, CATALOGUE | ORDERS | SESSIONS | PURCHASES) => {
             Err(Failure::Plain(StatusCode::METHOD_NOT_ALLOWED))
         }
