@@ -6,7 +6,7 @@
 
 mod endpoint;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use protocol::{identifiers::Jti, names::MerchantName, time::Timestamp};
 use tokio::{
@@ -214,12 +214,13 @@ impl Delivery {
     }
 
     async fn count(&self) -> Result<(), StoreError> {
-        let pending = self.gateway.store.pending_events().await?;
-        let idle = self
+        let mut pending: HashMap<MerchantName, u64> = self
             .merchants
             .iter()
-            .map(|merchant| (merchant.endpoint.merchant(), 0));
-        for (merchant, events) in idle.chain(pending) {
+            .map(|merchant| (merchant.endpoint.merchant(), 0))
+            .collect();
+        pending.extend(self.gateway.store.pending_events().await?);
+        for (merchant, events) in pending {
             metrics::gauge!("twinseal_webhooks_pending", "merchant" => merchant.to_string())
                 .set(events as f64);
         }
