@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use protocol::{identifiers::Xid, names::ClientName};
+use protocol::{
+    identifiers::{EventId, Xid},
+    names::{ClientName, MerchantName},
+};
 
 /// The Twinseal payment gateway: confirms payers by their dual signatures and approves payments. Its
 /// private keys stay in a PKCS#11 token.
@@ -49,6 +52,9 @@ pub(crate) enum Command {
     /// Payments as this gateway recorded them.
     #[command(subcommand)]
     Payments(Payments),
+    /// What merchants are told without asking.
+    #[command(subcommand)]
+    Webhooks(Webhooks),
     /// The double-entry ledger.
     #[command(subcommand)]
     Ledger(Ledger),
@@ -156,6 +162,52 @@ pub(crate) enum Payments {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// What can be done with events and the secrets that sign them.
+#[derive(Subcommand)]
+pub(crate) enum Webhooks {
+    /// List events, newest first; those of more than 30 days ago are forgotten.
+    List {
+        /// Those of one merchant, urn:twinseal:merchant:ID.
+        #[arg(long)]
+        merchant: Option<MerchantName>,
+        /// Those in one state.
+        #[arg(long, value_enum)]
+        state: Option<EventStateWord>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have a running gateway send events once more, delivered ones too; a merchant knows them by their ids.
+    Replay {
+        /// The events.
+        #[arg(allow_hyphen_values = true, required_unless_present = "given_up")]
+        id: Vec<EventId>,
+        /// All that were given up.
+        #[arg(long, conflicts_with = "id")]
+        given_up: bool,
+        /// Of those given up, the ones of one merchant.
+        #[arg(long, requires = "given_up")]
+        merchant: Option<MerchantName>,
+    },
+    /// Make a secret, for `secret_files` of a merchant's webhook here and at the merchant.
+    NewSecret {
+        /// Where it goes, mode 0600; a file that is there is not overwritten.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+/// What became of an event.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EventStateWord {
+    /// To be sent, for the first time or again.
+    Pending,
+    /// Taken by the merchant.
+    Delivered,
+    /// Not sent any more.
+    GivenUp,
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::{
 };
 
 use hsm::{pin::PinSource, uri::Pkcs11Uri};
+use hyper::Uri;
 use mtls::{server, trust::TrustFiles};
 use protocol::names::{GatewayName, MerchantName};
 use serde::Deserialize;
@@ -27,6 +28,8 @@ pub(crate) struct Config {
     /// The merchants that may ask.
     #[serde(rename = "merchant", default)]
     pub(crate) merchants: Vec<Merchant>,
+    #[serde(default)]
+    pub(crate) webhooks: Webhooks,
     pub(crate) store: Store,
     #[serde(default)]
     pub(crate) limits: Limits,
@@ -99,6 +102,79 @@ pub(crate) struct Merchant {
     pub(crate) name: MerchantName,
     /// An inactive merchant is known and refused.
     pub(crate) active: bool,
+    /// Where it is told what happens without its asking.
+    pub(crate) webhook: Option<Webhook>,
+}
+
+/// Where a merchant is told what happens.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Webhook {
+    pub(crate) url: WebhookUrl,
+    /// Files with the secrets that sign; several while one is replaced.
+    pub(crate) secret_files: Vec<PathBuf>,
+}
+
+/// A URL of a merchant's server.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct WebhookUrl {
+    /// `https://host[:port]`.
+    pub(crate) server: String,
+    pub(crate) path: String,
+}
+
+impl TryFrom<String> for WebhookUrl {
+    type Error = &'static str;
+
+    fn try_from(url: String) -> Result<Self, Self::Error> {
+        let refused = "a webhook's url is of the form https://host[:port]/path";
+        let uri: Uri = url.parse().map_err(|_| refused)?;
+        match (uri.scheme_str(), uri.authority(), uri.path_and_query()) {
+            (Some("https"), Some(authority), Some(path)) if !authority.as_str().contains('@') => {
+                Ok(Self {
+                    server: format!("https://{authority}"),
+                    path: path.to_string(),
+                })
+            }
+            _ => Err(refused),
+        }
+    }
+}
+
+/// How webhooks are sent.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Webhooks {
+    /// Seconds that a merchant has to answer.
+    pub(crate) timeout_seconds: NonZeroU16,
+    /// How many are sent to one merchant at a time.
+    pub(crate) at_once_per_merchant: NonZeroU16,
+    /// Seconds from each failed try to the next; after the last one an event is given up.
+    pub(crate) retry_seconds: Vec<u32>,
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        const MINUTE: u32 = 60;
+        const HOUR: u32 = 60 * MINUTE;
+        Self {
+            timeout_seconds: const { NonZeroU16::new(15).unwrap() },
+            at_once_per_merchant: const { NonZeroU16::new(4).unwrap() },
+            // As Standard Webhooks proposes.
+            retry_seconds: vec![
+                5,
+                5 * MINUTE,
+                30 * MINUTE,
+                2 * HOUR,
+                5 * HOUR,
+                10 * HOUR,
+                14 * HOUR,
+                20 * HOUR,
+                24 * HOUR,
+            ],
+        }
+    }
 }
 
 /// Where payments are kept: one of the two.
@@ -342,6 +418,32 @@ mod tests {
         ] {
             let error = with(&neither).err().unwrap().to_string();
             assert!(error.contains("[store] has either"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_sample_shows_a_webhook_and_the_schedule_that_holds_without_it() {
+        let text = include_str!("../gateway.sample.toml");
+        let config: Config = toml::from_str(text).unwrap();
+        let webhook = config.merchants[0].webhook.as_ref().unwrap();
+        assert_eq!(webhook.url.server, "https://localhost:8543");
+        assert_eq!(webhook.url.path, "/webhooks");
+        let default = Webhooks::default();
+        assert_eq!(config.webhooks.retry_seconds, default.retry_seconds);
+        assert_eq!(config.webhooks.timeout_seconds, default.timeout_seconds);
+        assert_eq!(
+            config.webhooks.at_once_per_merchant,
+            default.at_once_per_merchant
+        );
+        for refused in [
+            "http://localhost:8543/webhooks",
+            "https://user@localhost/webhooks",
+            "/webhooks",
+            "localhost:8543",
+            "",
+        ] {
+            let url = WebhookUrl::try_from(refused.to_owned());
+            assert!(url.is_err(), "{refused}");
         }
     }
 

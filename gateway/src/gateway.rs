@@ -12,7 +12,12 @@ use protocol::{
     time::{Skew, Timestamp},
 };
 
-use crate::{access::MerchantDirectory, config::Limits, keys::GatewayKeys, store::Store};
+use crate::{
+    access::MerchantDirectory,
+    config::Limits,
+    keys::GatewayKeys,
+    store::{Store, outbox::Subscribers},
+};
 
 /// Keys, trust, store and limits of one gateway.
 pub(crate) struct Gateway {
@@ -21,6 +26,8 @@ pub(crate) struct Gateway {
     trust: SharedTrust,
     pub(crate) merchants: MerchantDirectory,
     pub(crate) store: Box<dyn Store>,
+    /// The merchants that are told what happens.
+    pub(crate) subscribers: Subscribers,
     pub(crate) skew: Skew,
     /// Authorization requests by merchant.
     pub(crate) requests: RateLimit<MerchantName>,
@@ -41,6 +48,7 @@ impl Gateway {
         trust: SharedTrust,
         merchants: MerchantDirectory,
         store: Box<dyn Store>,
+        subscribers: Subscribers,
         limits: &Limits,
     ) -> Self {
         Self {
@@ -49,6 +57,7 @@ impl Gateway {
             trust,
             merchants,
             store,
+            subscribers,
             skew: Skew::default(),
             requests: RateLimit::new(limits.requests_per_second, Duration::from_secs(1)),
             declines: RateLimit::new(limits.declines_per_minute, Duration::from_secs(60)),

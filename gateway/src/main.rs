@@ -3,7 +3,8 @@
 //! A request goes one straight way: `serve` accepts it, [`http`] decodes it, [`access`] makes a permit of
 //! its peer, [`service`] makes the protocol's checks with the [`keys`] in the token, [`store`] has the
 //! [`card_issuer`] decide, or [`payment`] change state, in one durable transaction, [`receipts`] has the
-//! token sign, and back.
+//! token sign, and back. What a merchant is to be told without asking is written by that transaction, too, and sent by
+//! [`delivery`].
 
 mod access;
 mod accounts;
@@ -12,6 +13,7 @@ mod bench;
 mod card_issuer;
 mod cli;
 mod config;
+mod delivery;
 mod described;
 mod document;
 mod gateway;
@@ -28,6 +30,7 @@ mod serve;
 mod service;
 mod store;
 mod upkeep;
+mod webhooks;
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
@@ -35,7 +38,7 @@ use clap::Parser as _;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
-    cli::{Cli, Command, LogFormat},
+    cli::{Cli, Command, LogFormat, Webhooks},
     config::Config,
 };
 
@@ -52,6 +55,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    if let Command::Webhooks(Webhooks::NewSecret { out }) = &cli.command {
+        return webhooks::new_secret(out);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -69,6 +75,7 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
                 Ok(ExitCode::SUCCESS)
             }
             Command::Payments(command) => payments::run(&config()?, command).await,
+            Command::Webhooks(command) => webhooks::run(&config()?, command).await,
         }
     })
 }

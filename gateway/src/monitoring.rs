@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use metrics::{Unit, describe_counter, describe_histogram};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 
 /// Upper bounds in seconds: from an operation of a fast software token to a request at its deadline.
@@ -60,6 +60,14 @@ fn describe() {
     describe_counter!(
         "twinseal_operations_total",
         "What was done with approved payments, by action; holds that ended are \"expiry\""
+    );
+    describe_counter!(
+        "twinseal_webhook_tries_total",
+        "Events sent, or tried to be, by merchant and outcome: delivered, failed, given-up"
+    );
+    describe_gauge!(
+        "twinseal_webhooks_pending",
+        "Events that are neither delivered nor given up, by merchant; of the whole store"
     );
     describe_histogram!(
         "twinseal_hsm_queue_seconds",

@@ -14,6 +14,7 @@ use crate::{
     access::MerchantDirectory,
     admin,
     config::Config,
+    delivery::{self, Delivery},
     gateway::Gateway,
     http,
     keys::{self, GatewayKeys},
@@ -33,6 +34,8 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let merchants_tls = tls(ClientAuth::Required(vec![Role::Merchant]))?;
     let payers_tls = tls(ClientAuth::None)?;
     let store = store::open(&config).await?;
+    let endpoints = delivery::endpoints(&config, &trust)?;
+    let policy = delivery::Policy::of(&config.webhooks);
     let directory = MerchantDirectory::new(
         config
             .merchants
@@ -45,6 +48,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
         trust,
         directory,
         store,
+        endpoints.iter().map(delivery::Endpoint::merchant).collect(),
         &config.limits,
     ));
 
@@ -79,7 +83,11 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
         listeners.spawn(operators.serve(handler, wait(stopped.clone())));
     }
     let ending_holds = tokio::spawn(service::end_holds(Arc::clone(&gateway)));
+    let delivery = Delivery::new(Arc::clone(&gateway), endpoints, policy);
+    let delivering = tokio::spawn(delivery.run(wait(stopped)));
     while listeners.join_next().await.is_some() {}
+    // It was told to stop as they were.
+    let _ = delivering.await;
     ending_holds.abort();
     // It has ended once it is awaited, and the store is closed with the last who has it.
     let _ = ending_holds.await;

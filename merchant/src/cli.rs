@@ -72,6 +72,12 @@ pub(crate) enum Command {
     Reverse(Of),
     /// Give captured money back, all of it or a part; or undo a refund whose batch is open.
     Refund(Undoable),
+    /// List what the gateway told without being asked, newest first. What it is about is proven by receipts.
+    Events {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Batches: what this merchant is settled by.
     #[command(subcommand)]
     Batch(Batch),

@@ -38,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) tls: KeyFiles,
     pub(crate) signing: KeyFiles,
     pub(crate) gateway: Gateway,
+    /// How the gateway tells what happens without being asked, if it does.
+    pub(crate) webhook: Option<Webhook>,
     pub(crate) trust: TrustFiles,
     pub(crate) store: Store,
     #[serde(default)]
@@ -79,6 +81,14 @@ pub(crate) struct KeyFiles {
 pub(crate) struct Gateway {
     pub(crate) name: GatewayName,
     pub(crate) url: String,
+}
+
+/// Webhooks of the gateway.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Webhook {
+    /// Files with the secrets that they are signed by; several while one is replaced.
+    pub(crate) secret_files: Vec<PathBuf>,
 }
 
 /// The embedded store.

@@ -10,12 +10,26 @@ use protocol::{
     purchase::{PurchaseRequest, PurchaseResponse},
     session::{SessionRequest, SessionResponse},
 };
+use utoipa::ToSchema;
 
 use crate::{
     catalogue::Wish,
     http::{Ordered, Shop},
     routes::ForPayers,
 };
+
+/// The body of a notice: members that are not known are passed over.
+#[derive(ToSchema)]
+#[schema(as = Notice)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct Told {
+    /// What happened: `payment.expired`, `payment.cancelled` or `batch.closed`; others are taken and kept.
+    r#type: String,
+    /// When, as RFC 3339 has it.
+    timestamp: String,
+    /// Of what; docs/PROTOCOL.md tells the members.
+    data: serde_json::Map<String, serde_json::Value>,
+}
 
 pub(crate) fn for_payers(operation: ForPayers) -> Described {
     match operation {
@@ -85,6 +99,22 @@ pub(crate) fn for_payers(operation: ForPayers) -> Described {
         .answers::<PurchaseResponse>(StatusCode::OK, "Message 6, with the gateway's receipt.")
         .problems(&[Problem::UnknownAuthorization, Problem::InProgress])
         .problems(authorization::PROBLEMS),
+        ForPayers::Notice => Described::new(
+            "notice",
+            "What the gateway tells",
+            "A notice of the gateway's, by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp` and \
+             `webhook-signature` are held against the bytes of the body before it is read. The same id is taken again \
+             and kept once. A merchant without a webhook secret does not have this path.",
+        )
+        .open_body::<Told>()
+        .answers_nothing(StatusCode::NO_CONTENT, "Taken.")
+        .problems(&[
+            Problem::SignatureInvalid,
+            Problem::Malformed,
+            Problem::TooLarge,
+            Problem::StoreUnavailable,
+            Problem::Internal,
+        ]),
         ForPayers::Document => Described::document("document"),
     }
 }

@@ -3,15 +3,20 @@
 
 use std::sync::Arc;
 
-use hyper::{Request, StatusCode, body::Incoming};
+use hyper::{Request, Response, StatusCode, body::Incoming};
 use mtls::{
     exchange::{Answer, Failure, header_text, json, json_body, note_subject, respond},
     routes,
     server::Peer,
 };
 use protocol::{
-    identifiers::Xid, inquiry, money::Currency, names::MerchantName,
-    order_information::OrderInformation, session::SessionResponse,
+    identifiers::Xid,
+    inquiry,
+    money::Currency,
+    names::MerchantName,
+    order_information::OrderInformation,
+    session::SessionResponse,
+    webhook::{self, Headers},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -44,7 +49,7 @@ pub(crate) struct Ordered {
     order: OrderInformation,
 }
 
-/// Answers a payer.
+/// Answers a payer, or the gateway when it tells something.
 pub(crate) async fn payers(
     merchant: Arc<Merchant>,
     peer: Peer,
@@ -61,6 +66,9 @@ async fn payers_route(
 ) -> Result<Answer, Failure> {
     let path = request.uri().path().to_owned();
     let (operation, argument) = routes::find(PAYERS, request.method(), &path)?;
+    if operation == ForPayers::Notice && !merchant.is_told() {
+        return Err(Failure::Plain(StatusCode::NOT_FOUND));
+    }
     for_payer(merchant, peer, operation, argument, request)
         .await
         .inspect_err(|failure| described::for_payers(operation).hold(failure))
@@ -109,5 +117,19 @@ async fn for_payer(
             )
         }
         ForPayers::Document => Ok(document::answer()),
+        ForPayers::Notice => {
+            let fields = request.headers().clone();
+            let text = |name| fields.get(name).and_then(|value| value.to_str().ok());
+            let headers = Headers {
+                id: text(webhook::ID),
+                timestamp: text(webhook::TIMESTAMP),
+                signature: text(webhook::SIGNATURE),
+            };
+            let body = json_body(request).await?;
+            service::notice(merchant, headers, &body).await?;
+            let mut taken = Response::default();
+            *taken.status_mut() = StatusCode::NO_CONTENT;
+            Ok(taken)
+        }
     }
 }

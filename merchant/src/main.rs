@@ -65,6 +65,7 @@ fn run(cli: Cli) -> Result<Exit, Box<dyn std::error::Error>> {
             Command::Orders(command) => show::orders(&config, command).await,
             Command::List { json } => show::purchases(&config, json).await,
             Command::Show { xid, json } => show::purchase(&config, xid, json).await,
+            Command::Events { json } => show::events(&config, json).await,
             Command::Capture(wanted) => ask::capture(&config, wanted).await,
             Command::Refund(wanted) => ask::refund(&config, wanted).await,
             Command::Reverse(Of { xid, amount, json }) => {

@@ -3,11 +3,12 @@
 use std::{
     collections::HashSet,
     error::Error,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use mtls::{SharedTrust, rate_limit::RateLimit, server::Source};
+use mtls::{SharedTrust, rate_limit::RateLimit, secret_file, server::Source};
 use protocol::{
     authorization::Capture,
     identifiers::{Digest, Xid},
@@ -16,6 +17,7 @@ use protocol::{
     problem::{Problem, Refusal},
     signing::SoftwareKey,
     time::{Skew, Timestamp},
+    webhook::Secret,
 };
 
 use crate::{
@@ -43,6 +45,8 @@ pub(crate) struct Merchant {
     pub(crate) turns: Turns,
     /// Orders and client sessions that anybody may have opened, by address.
     openings: RateLimit<Source>,
+    /// By which the gateway's webhooks are signed; none where it does not tell.
+    pub(crate) webhook_secrets: Vec<Secret>,
     /// How long an order that nobody paid is kept, in seconds.
     pub(crate) order_seconds: u64,
 }
@@ -70,6 +74,7 @@ impl Merchant {
             asking: Asking::default(),
             turns: Turns::at(&config.path(&config.store.path)),
             openings: RateLimit::new(config.limits.openings_per_minute(), Duration::from_secs(60)),
+            webhook_secrets: webhook_secrets(config)?,
             order_seconds: config.limits.order_seconds(),
         })
     }
@@ -88,6 +93,11 @@ impl Merchant {
         ))
     }
 
+    /// Whether the gateway's webhooks are taken.
+    pub(crate) fn is_told(&self) -> bool {
+        !self.webhook_secrets.is_empty()
+    }
+
     /// Local time.
     pub(crate) fn now(&self) -> Timestamp {
         mtls::now()
@@ -97,6 +107,24 @@ impl Merchant {
     pub(crate) fn trust(&self) -> Arc<Trust> {
         self.trust.load_full()
     }
+}
+
+/// Reads the secrets of the configured webhook.
+fn webhook_secrets(config: &Config) -> Result<Vec<Secret>, Box<dyn Error>> {
+    let Some(webhook) = &config.webhook else {
+        return Ok(Vec::new());
+    };
+    if webhook.secret_files.is_empty() {
+        return Err("the webhook has no secret; name a file in its secret_files".into());
+    }
+    let secret = |file: &PathBuf| -> Result<Secret, Box<dyn Error>> {
+        let path = config.path(file);
+        Secret::read(&secret_file::read(&path)?).map_err(|error| {
+            let path = path.display();
+            format!("{path} holds no secret of a webhook: {error}; put the gateway's there").into()
+        })
+    };
+    webhook.secret_files.iter().map(secret).collect()
 }
 
 /// Who is asking the gateway about what: one at a time for each purchase.

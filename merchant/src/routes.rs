@@ -3,7 +3,7 @@
 
 use mtls::routes::Route;
 
-/// What payers can ask for.
+/// What payers can ask for, and what the gateway tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ForPayers {
     Catalogue,
@@ -11,6 +11,7 @@ pub(crate) enum ForPayers {
     OpenSession,
     Purchase,
     Inquire,
+    Notice,
     Document,
 }
 
@@ -20,5 +21,6 @@ pub(crate) const PAYERS: &[Route<ForPayers>] = &[
     Route::post("/v1/sessions", ForPayers::OpenSession),
     Route::post("/v1/purchases", ForPayers::Purchase),
     Route::get("/v1/purchases/{xid}", ForPayers::Inquire),
+    Route::post("/webhooks", ForPayers::Notice),
     Route::get(openapi::PATH, ForPayers::Document),
 ];

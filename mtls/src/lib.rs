@@ -8,7 +8,7 @@
 //! - [`database`]: TLS to a database server, which is no party;
 //! - [`routes`]: which method at which path is which operation;
 //! - [`body`]: bodies within a limit; [`rate_limit`]: how often somebody may ask;
-//! - [`pem`]: certificates, CRLs and keys in files.
+//! - [`pem`]: certificates, CRLs and keys in files; [`secret_file`]: other secrets in files.
 //!
 //! Which certificate is good is decided by [`protocol::pki::Trust`] alone. There is no resumption:
 //! it would skip that decision. This crate knows nothing of payments.
@@ -21,6 +21,7 @@ pub mod identity;
 pub mod pem;
 pub mod rate_limit;
 pub mod routes;
+pub mod secret_file;
 pub mod server;
 pub mod trust;
 mod verifier;

@@ -62,7 +62,8 @@ impl ToSchema for OpenApi {
 pub(crate) struct Answered {
     pub(crate) status: StatusCode,
     pub(crate) media_type: &'static str,
-    pub(crate) shape: Shape,
+    /// None of an answer without a body.
+    pub(crate) shape: Option<Shape>,
     pub(crate) meaning: &'static str,
 }
 
@@ -74,6 +75,7 @@ pub struct Described {
     pub(crate) argument: Option<Shape>,
     pub(crate) has_proof: bool,
     pub(crate) body: Option<Shape>,
+    pub(crate) takes_unknown_members: bool,
     pub(crate) answers: Vec<Answered>,
     problems: Vec<&'static [Problem]>,
 }
@@ -88,6 +90,7 @@ impl Described {
             argument: None,
             has_proof: false,
             body: None,
+            takes_unknown_members: false,
             answers: Vec::new(),
             problems: Vec::new(),
         }
@@ -124,13 +127,20 @@ impl Described {
         self
     }
 
+    /// The JSON body that it reads, of a specification that passes over members it does not know.
+    #[must_use]
+    pub fn open_body<T: ToSchema>(mut self) -> Self {
+        self.takes_unknown_members = true;
+        self.body::<T>()
+    }
+
     /// A JSON answer.
     #[must_use]
     pub fn answers<T: ToSchema>(mut self, status: StatusCode, meaning: &'static str) -> Self {
         self.answers.push(Answered {
             status,
             media_type: "application/json",
-            shape: Shape::of::<T>(),
+            shape: Some(Shape::of::<T>()),
             meaning,
         });
         self
@@ -142,10 +152,22 @@ impl Described {
         self.answers.push(Answered {
             status: StatusCode::OK,
             media_type,
-            shape: Shape {
+            shape: Some(Shape {
                 reference: Text::schema,
                 components: |_| {},
-            },
+            }),
+            meaning,
+        });
+        self
+    }
+
+    /// An answer without a body.
+    #[must_use]
+    pub fn answers_nothing(mut self, status: StatusCode, meaning: &'static str) -> Self {
+        self.answers.push(Answered {
+            status,
+            media_type: "",
+            shape: None,
             meaning,
         });
         self

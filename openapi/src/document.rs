@@ -147,7 +147,7 @@ impl Document {
                 continue;
             }
             *place = Some(operation(listener, route, &described));
-            let answers = described.answers.iter().map(|answer| answer.shape);
+            let answers = described.answers.iter().filter_map(|answer| answer.shape);
             let proof = described.has_proof.then(Shape::of::<InquiryJws>);
             let shapes: Vec<Shape> = answers
                 .chain(described.argument)
@@ -279,9 +279,14 @@ fn operation<O: Copy>(listener: &Listener, route: &Route<O>, described: &Describ
         operation = operation.request_body(Some(
             RequestBodyBuilder::new()
                 .description(Some(format!(
-                    "At most {} KiB, within {} s. Unknown members are refused.",
+                    "At most {} KiB, within {} s. Unknown members are {}.",
                     REQUEST_BYTES_MAX / 1024,
-                    BODY_TIME_MAX.as_secs()
+                    BODY_TIME_MAX.as_secs(),
+                    if described.takes_unknown_members {
+                        "passed over"
+                    } else {
+                        "refused"
+                    }
                 )))
                 .required(Some(Required::True))
                 .content("application/json", Content::new(Some((shape.reference)())))
@@ -289,14 +294,12 @@ fn operation<O: Copy>(listener: &Listener, route: &Route<O>, described: &Describ
         ));
     }
     for answer in &described.answers {
-        let response = ResponseBuilder::new()
-            .description(answer.meaning)
-            .content(
-                answer.media_type,
-                Content::new(Some((answer.shape.reference)())),
-            )
-            .build();
-        operation = operation.response(answer.status.as_str(), response);
+        let mut response = ResponseBuilder::new().description(answer.meaning);
+        if let Some(shape) = answer.shape {
+            let content = Content::new(Some((shape.reference)()));
+            response = response.content(answer.media_type, content);
+        }
+        operation = operation.response(answer.status.as_str(), response.build());
     }
     for (status, response) in failures(described) {
         operation = operation.response(status.as_str(), response);

@@ -128,6 +128,11 @@ fixed_bytes!(
     16
 );
 fixed_bytes!(
+    /// Something that happened and that a merchant is told (128 bits); the `webhook-id`.
+    EventId,
+    16
+);
+fixed_bytes!(
     /// `nc`, the client's nonce (256 bits).
     ClientNonce,
     32

@@ -9,7 +9,7 @@
 //! 4. [`receipt`]: the gateway's answer (message 5).
 //!
 //! After it: [`lifecycle`] (what a merchant asks of an authorization), [`cancellation`] (the payer
-//! withdraws), [`inquiry`].
+//! withdraws), [`inquiry`]. What a merchant is told without asking: [`notice`], sent as a [`webhook`].
 //!
 //! They stand on [`jws`] (signed messages), [`sd_jwt`] and [`dual_signature`] (one signature over two
 //! parts), [`sealed_payment`] (the JWE), [`pki`] (who a signer is) and [`json`] (what is read at all).
@@ -27,6 +27,7 @@ pub mod jws;
 pub mod lifecycle;
 pub mod money;
 pub mod names;
+pub mod notice;
 pub mod order_information;
 pub mod payment_information;
 pub mod pki;
@@ -39,3 +40,4 @@ pub mod sealed_payment;
 pub mod session;
 pub mod signing;
 pub mod time;
+pub mod webhook;

@@ -58,6 +58,36 @@ impl fmt::Display for Timestamp {
     }
 }
 
+impl Timestamp {
+    /// As other systems read it: `2026-11-24T16:06:28Z` (RFC 3339).
+    pub fn to_rfc3339(self) -> String {
+        self.to_string().replacen(' ', "T", 1).replace(" UTC", "Z")
+    }
+
+    /// Reads exactly what [`Timestamp::to_rfc3339`] writes.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let number = |from: usize, to: usize| -> Option<u64> {
+            let digits = text.get(from..to)?;
+            let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+            is_number.then(|| digits.parse().ok())?
+        };
+        let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+        let seconds = number(11, 13)? * 3600 + number(14, 16)? * 60 + number(17, 19)?;
+        // A year is counted from March, as below.
+        let (years, months) = match month {
+            3.. => (year, month - 3),
+            _ => (year.checked_sub(1)?, month + 9),
+        };
+        let days = years * 365 + years / 4 - years / 100
+            + years / 400
+            + (153 * months + 2) / 5
+            + day.checked_sub(1)?;
+        let time = Self(days.checked_sub(719_468)? * 86_400 + seconds);
+        // What is no date, or is written in another way, is not what is written for it.
+        (time.to_rfc3339() == text).then_some(time)
+    }
+}
+
 /// The Gregorian date so many days after 1970-01-01. A year is counted from March, so that the leap day is
 /// its last, in eras of 400 years.
 fn date(days: u64) -> Option<(u64, u64, u64)> {
@@ -158,6 +188,43 @@ mod tests {
         assert_eq!(shown(253_402_300_799), "9999-12-31 23:59:59 UTC");
         assert_eq!(shown(253_402_300_800), "253402300800 s after 1970");
         assert_eq!(shown(u64::MAX), "18446744073709551615 s after 1970");
+    }
+
+    #[test]
+    fn a_moment_is_written_for_other_systems_and_read_in_that_form_only() {
+        for seconds in [
+            0,
+            951_782_399,
+            951_782_400,
+            1_709_251_200,
+            1_800_000_022,
+            253_402_300_799,
+        ] {
+            let time = Timestamp(seconds);
+            assert_eq!(Timestamp::from_rfc3339(&time.to_rfc3339()), Some(time));
+        }
+        assert_eq!(
+            Timestamp(1_800_000_022).to_rfc3339(),
+            "2027-01-15T08:00:22Z"
+        );
+        for other in [
+            "2027-01-15T08:00:22",
+            "2027-01-15 08:00:22Z",
+            "2027-01-15T08:00:22.5Z",
+            "2027-01-15T08:00:22+00:00",
+            "2027-02-29T08:00:22Z",
+            "2027-13-01T08:00:22Z",
+            "2027-00-01T08:00:22Z",
+            "2027-01-00T08:00:22Z",
+            "2027-01-15T08:00:60Z",
+            "0000-01-15T08:00:22Z",
+            "1969-12-31T23:59:59Z",
+            "+027-01-15T08:00:22Z",
+            "2027-01-15T08:00:22Ü",
+            "",
+        ] {
+            assert_eq!(Timestamp::from_rfc3339(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! The configurations of the three programs: their own commented samples, with the names filled in.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
-use protocol::names::{ClientName, GatewayName, MerchantName};
+use protocol::{
+    names::{ClientName, GatewayName, MerchantName},
+    webhook::Secret,
+};
+use zeroize::Zeroizing;
 
 use crate::{
     Failure,
@@ -22,6 +26,12 @@ const SAMPLE_MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const SAMPLE_GATEWAY: &str = "urn:twinseal:gateway:main";
 const SAMPLE_MERCHANT: &str = "urn:twinseal:merchant:bookshop";
 const SAMPLE_CLIENT: &str = "urn:twinseal:client:0123456789abcdef";
+
+/// The webhook's secret where the gateway has it, as its sample names it.
+const GATEWAYS_SECRET: &str = "gateway/bookshop.whsec";
+
+/// The same, where a merchant has it.
+const MERCHANTS_SECRET: &str = "gateway.whsec";
 
 /// How long SoftHSM's path may be: it reads lines of 1023 bytes, and files below it have names, too.
 const SOFTHSM_PATH_MAX: usize = 800;
@@ -79,6 +89,12 @@ pub(crate) fn gateway(
             module.display()
         ))
     })?;
+    let secret = read_secret(&layout.path("merchant").join(MERCHANTS_SECRET))?;
+    layout.write_new(
+        &layout.path(GATEWAYS_SECRET),
+        secret.as_bytes(),
+        Readers::Owner,
+    )?;
     let text = filled(
         GATEWAY,
         &[
@@ -95,8 +111,27 @@ pub(crate) fn gateway(
     Ok(())
 }
 
-/// A merchant's, and its catalogue.
+/// A secret of a webhook that was made before.
+fn read_secret(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    fs::read_to_string(path)
+        .map(Zeroizing::new)
+        .map_err(|error| Failure::file(path, &error))
+}
+
+/// A merchant's, its catalogue, and the secret of its webhook, which the gateway is to have, too.
 pub(crate) fn merchant(directory: &PartyDirectory<'_>, name: &MerchantName) -> Result<(), Failure> {
+    if !directory.path(MERCHANTS_SECRET).exists() {
+        let gateways = directory.layout().path(GATEWAYS_SECRET);
+        let secret = if directory.is("merchant") && gateways.exists() {
+            read_secret(&gateways)?
+        } else {
+            let secret = Secret::random().map_err(|error| Failure::new(error.to_string()))?;
+            let mut text = secret.written();
+            text.push('\n');
+            text
+        };
+        directory.write_new(MERCHANTS_SECRET, secret.as_bytes(), Readers::Owner)?;
+    }
     let text = filled(MERCHANT, &[(SAMPLE_MERCHANT, name.as_str())]);
     directory.write_new("merchant.toml", text.as_bytes(), Readers::All)?;
     directory.write_new("catalogue.toml", CATALOGUE.as_bytes(), Readers::All)?;

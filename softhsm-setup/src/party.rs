@@ -65,8 +65,9 @@ pub(crate) fn add_merchant(
     certify_merchant(&directory, &ca, &name, &hosts(also))?;
     print(name.as_str());
     say(&format!(
-        "add it to gateway.toml as a [[merchant]], so that the gateway knows it, and choose another `listen` in \
-         {out}/merchant.toml, if another shop runs here"
+        "add it to gateway.toml as a [[merchant]], so that the gateway knows it, with a `webhook` and a copy of \
+         {out}/gateway.whsec, if it is to be told what happens; choose another `listen` in {out}/merchant.toml, if \
+         another shop runs here"
     ));
     Ok(())
 }

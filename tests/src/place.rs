@@ -30,6 +30,10 @@ impl Place {
             for listener in ["merchants", "payers", "admin"] {
                 config["listen"][listener] = "127.0.0.1:0".into();
             }
+            // Where the merchant will be is not known yet.
+            if let Some(merchant) = config["merchant"][0].as_table_mut() {
+                merchant.remove("webhook");
+            }
         });
         place.edit("merchant/merchant.toml", |config| {
             config.insert("listen".into(), "127.0.0.1:0".into());

@@ -53,6 +53,7 @@ pub(crate) async fn close_batch(
                         request: request.compact().to_owned(),
                         receipt_jti: Jti::random().map_err(no_randomness)?,
                         now,
+                        subscribers: gateway.subscribers.clone(),
                     },
                     deadline,
                 )

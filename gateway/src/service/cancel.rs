@@ -62,6 +62,7 @@ pub(crate) async fn cancel(
                 },
                 receipt_jti: Jti::random().map_err(no_randomness)?,
                 now,
+                subscribers: gateway.subscribers.clone(),
             },
             deadline,
         )

@@ -132,7 +132,13 @@ async fn end_those_due(gateway: &Gateway) -> Result<(), StoreError> {
     loop {
         let ended = gateway
             .store
-            .end_holds(EndHolds { now: gateway.now() }, gateway.deadline())
+            .end_holds(
+                EndHolds {
+                    now: gateway.now(),
+                    subscribers: gateway.subscribers.clone(),
+                },
+                gateway.deadline(),
+            )
             .await?;
         if ended.is_empty() {
             return Ok(());

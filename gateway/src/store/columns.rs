@@ -62,8 +62,8 @@ pub(super) const CLOSED_BATCH: &str = "SELECT batch.merchant AS merchant, batch.
      JOIN operation ON operation.merchant = batch.merchant AND operation.jti = batch.jti";
 
 /// A payment that holds something.
-pub(super) const HOLD: &str = "SELECT xid, merchant, authorized, captured, reversed, refunded, held, \
-     capture_before FROM payment";
+pub(super) const HOLD: &str = "SELECT xid, merchant, currency, authorized, captured, reversed, refunded, \
+     held, capture_before FROM payment";
 
 /// Reads a [`RECEIPT`] row.
 pub(super) fn request(row: &impl Columns) -> Result<EarlierRequest, Fault> {
@@ -211,6 +211,7 @@ pub(super) fn hold(row: &impl Columns) -> Result<DueHold, Fault> {
     Ok(DueHold {
         xid: Xid::from_bytes(id(row, "xid")?),
         merchant: parsed(row, "merchant")?,
+        currency: parsed(row, "currency")?,
         payment,
     })
 }
@@ -287,21 +288,25 @@ pub(super) fn unsigned(row: &impl Columns, column: &str) -> Result<u64, Fault> {
     u64::try_from(integer(row, column)?).map_err(|_| Fault::strange(column))
 }
 
-fn optional(row: &impl Columns, column: &str) -> Result<Option<u64>, Fault> {
+/// A number that may be absent.
+pub(super) fn optional(row: &impl Columns, column: &str) -> Result<Option<u64>, Fault> {
     row.integer(column)?
         .map(|number| u64::try_from(number).map_err(|_| Fault::strange(column)))
         .transpose()
 }
 
-fn small(number: u64, column: &str) -> Result<u32, Fault> {
+/// A count, which is never large.
+pub(super) fn small(number: u64, column: &str) -> Result<u32, Fault> {
     u32::try_from(number).map_err(|_| Fault::strange(column))
 }
 
-fn time(row: &impl Columns, column: &str) -> Result<Timestamp, Fault> {
+/// A moment that is there.
+pub(super) fn time(row: &impl Columns, column: &str) -> Result<Timestamp, Fault> {
     unsigned(row, column).map(Timestamp)
 }
 
-fn text(row: &impl Columns, column: &str) -> Result<String, Fault> {
+/// A text that is there.
+pub(super) fn text(row: &impl Columns, column: &str) -> Result<String, Fault> {
     row.text(column)?.ok_or_else(|| Fault::strange(column))
 }
 

@@ -10,7 +10,10 @@ use protocol::{
     time::Timestamp,
 };
 
-use super::records::{BatchRecord, ReceiptRecord};
+use super::{
+    outbox::Subscribers,
+    records::{BatchRecord, ReceiptRecord},
+};
 use crate::{
     card_issuer::{Status, Velocity},
     payment::{LimitExceeded, NotUndone},
@@ -139,6 +142,7 @@ pub(crate) struct Cancel {
     pub(crate) evidence: Evidence,
     pub(crate) receipt_jti: Jti,
     pub(crate) now: Timestamp,
+    pub(crate) subscribers: Subscribers,
 }
 
 /// A merchant closes its open batch of a currency.
@@ -150,6 +154,7 @@ pub(crate) struct CloseBatch {
     pub(crate) request: String,
     pub(crate) receipt_jti: Jti,
     pub(crate) now: Timestamp,
+    pub(crate) subscribers: Subscribers,
 }
 
 /// What came of it.
@@ -163,6 +168,7 @@ pub(crate) enum BatchClosed {
 /// Ends holds that are over.
 pub(crate) struct EndHolds {
     pub(crate) now: Timestamp,
+    pub(crate) subscribers: Subscribers,
 }
 
 /// Writes what says nothing, to see whether the store can be written.

@@ -6,6 +6,7 @@
 
 mod columns;
 pub(crate) mod commands;
+pub(crate) mod outbox;
 pub(crate) mod postgres;
 pub(crate) mod reconcile;
 pub(crate) mod records;
@@ -26,6 +27,7 @@ use crate::config::{self, Config};
 use commands::{
     AddAccount, Authorize, Authorized, BatchClosed, Cancel, CloseBatch, EndHolds, Operate, Operated,
 };
+use outbox::Outbox;
 use postgres::PostgresStore;
 use reconcile::Reconciliation;
 use records::{AccountRecord, BatchRecord, ExpiredHold, PaymentRecord, ReceiptRecord};
@@ -79,7 +81,7 @@ pub(crate) enum StoreError {
 /// when it was not begun by its deadline, and is not done then; only [`StoreError::OutcomeUnknown`] leaves that
 /// open. A look-up sees everything that was answered, and fails when the store can't be read.
 #[async_trait]
-pub(crate) trait Store: Send + Sync {
+pub(crate) trait Store: Outbox {
     /// Decides an authorization request, once.
     async fn authorize(
         &self,

@@ -14,6 +14,7 @@ use protocol::{
 
 use super::{
     commands::{Cancel, CloseBatch, Evidence, NewAccount},
+    outbox::NewEvent,
     records::{BatchRecord, PaymentRecord, ReceiptRecord},
 };
 use crate::{
@@ -153,6 +154,7 @@ pub(super) struct FoundBooking {
 pub(super) struct DueHold {
     pub(super) xid: Xid,
     pub(super) merchant: MerchantName,
+    pub(super) currency: Currency,
     pub(super) payment: Payment,
 }
 
@@ -283,6 +285,9 @@ pub(super) trait Tables {
 
     /// Keeps an account with its instruments.
     fn insert_account(&mut self, account: &NewAccount, books: AccountBooks) -> Result<(), Fault>;
+
+    /// Keeps what a merchant is to be told.
+    fn insert_event(&mut self, event: &NewEvent) -> Result<(), Fault>;
 
     /// Keeps a stamp, to see whether the store can be written.
     fn stamp(&mut self, stamp: i64) -> Result<(), Fault>;

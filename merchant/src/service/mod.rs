@@ -2,6 +2,7 @@
 
 mod batches;
 mod inquiries;
+mod notices;
 mod operate;
 mod orders;
 mod purchases;
@@ -11,6 +12,7 @@ mod tidy;
 
 pub(crate) use batches::{Closing, close_batch};
 pub(crate) use inquiries::inquire;
+pub(crate) use notices::notice;
 pub(crate) use operate::{NotAsked, Operated, Outcome, Wish, operate};
 pub(crate) use orders::order;
 pub(crate) use purchases::purchase;

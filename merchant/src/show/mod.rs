@@ -1,6 +1,7 @@
 //! What this merchant recorded of orders, purchases and batches. There is no card in it.
 
 pub(crate) mod batches;
+mod events;
 mod orders;
 mod purchases;
 
@@ -36,6 +37,11 @@ pub(crate) async fn purchase(
     json: bool,
 ) -> Result<Exit, Box<dyn Error>> {
     purchases::show(&records(config)?, xid, json).await
+}
+
+/// Lists what the gateway told.
+pub(crate) async fn events(config: &Config, json: bool) -> Result<Exit, Box<dyn Error>> {
+    events::list(&records(config)?, json).await
 }
 
 /// Lists the batches.

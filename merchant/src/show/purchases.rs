@@ -11,7 +11,7 @@ use protocol::{
 };
 use serde_json::{Value, json};
 
-use super::{field, print, print_json, print_order_information};
+use super::{events, field, print, print_json, print_order_information};
 use crate::{
     books::Books,
     exit::Exit,
@@ -44,12 +44,15 @@ pub(super) async fn show(store: &Store, xid: Xid, as_json: bool) -> Result<Exit,
     let Some(session) = store.session(purchase.sid).await? else {
         return Err("the purchase's session is gone; restore the store from a backup".into());
     };
+    let notices = events::of(store, &purchase).await?;
     let books = Books::of(&purchase, store.operations(xid).await?)?;
     if as_json {
         let mut whole = summary(&purchase);
         whole["order_information"] = serde_json::to_value(&session.order)?;
         whole["receipt"] = serde_json::to_value(receipt(&purchase)?)?;
         whole["evidence"] = evidence(&purchase, &session);
+        let told: Result<Vec<_>, _> = notices.iter().map(events::object).collect();
+        whole["told"] = Value::Array(told?);
         if let Some(books) = &books {
             whole["totals"] = json!(books.totals());
             whole["capture_before"] = json!(books.authorization.capture_before);
@@ -62,6 +65,7 @@ pub(super) async fn show(store: &Store, xid: Xid, as_json: bool) -> Result<Exit,
         if let Some(books) = &books {
             print_books(books);
         }
+        events::print_notices(&notices)?;
     }
     store.tell_operations(xid).await?;
     Ok(Exit::Done)

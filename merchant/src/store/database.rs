@@ -2,15 +2,15 @@
 
 use std::{fs::OpenOptions, io, os::unix::fs::OpenOptionsExt as _, path::Path, time::Duration};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::StoreError;
 
 /// "TwSm": what marks the file as ours (PRAGMA application_id).
 const APPLICATION_ID: i64 = 0x5477_536d;
 
-/// The version of schema.sql.
-const VERSION: i64 = 1;
+/// What each version adds; a file is brought from the one it has to the last.
+const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// An older library has a race between a commit and a checkpoint that can lose commits in WAL mode.
 const LIBRARY_MIN: i32 = 3_051_003;
@@ -51,16 +51,19 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
         ));
     }
     let failed = |error: rusqlite::Error| unusable(path, &advice(&error));
-    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection
         .busy_timeout(Duration::from_secs(5))
         .map_err(failed)?;
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    // Of one moment: another process may be making it.
+    let moment = connection.unchecked_transaction().map_err(failed)?;
     let application = pragma("application_id").map_err(failed)?;
     let version = pragma("user_version").map_err(failed)?;
     let tables: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(failed)?;
+    moment.finish().map_err(failed)?;
     let is_new = application == 0 && version == 0 && tables == 0;
     if !is_new && application != APPLICATION_ID {
         return Err(unusable(
@@ -68,7 +71,7 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
             "a database of another program; configure another [store] path",
         ));
     }
-    if version > VERSION {
+    if version > MIGRATIONS.len() as i64 {
         return Err(unusable(path, "made by a newer merchant; run that one"));
     }
     connection
@@ -76,15 +79,29 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
         .and_then(|()| connection.pragma_update(None, "synchronous", "FULL"))
         .and_then(|()| connection.pragma_update(None, "foreign_keys", true))
         .map_err(failed)?;
-    if is_new {
-        connection
-            .execute_batch(&format!(
-                "BEGIN IMMEDIATE;\n{}\nPRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {VERSION};\nCOMMIT;",
-                include_str!("schema.sql")
-            ))
-            .map_err(failed)?;
-    }
+    migrate(&mut connection, &MIGRATIONS).map_err(failed)?;
     Ok(connection)
+}
+
+/// Brings the file to the last version: each script in a transaction with the version that it makes, so that an
+/// interrupted one leaves the version before it, whole.
+pub(super) fn migrate(connection: &mut Connection, scripts: &[&str]) -> rusqlite::Result<()> {
+    let version = |connection: &Connection| {
+        connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))
+    };
+    let known = u32::try_from(scripts.len()).unwrap_or(u32::MAX);
+    while version(connection)? < known {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Another process may have done it meanwhile.
+        let found = version(&transaction)?;
+        if let Some(script) = scripts.get(found as usize) {
+            transaction.execute_batch(script)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", found + 1)?;
+        }
+        transaction.commit()?;
+    }
+    Ok(())
 }
 
 fn unusable(path: &Path, reason: &str) -> StoreError {

@@ -1,9 +1,11 @@
 //! The merchant's records: orders, sessions, purchases, and what came after them. What must be unique is held by the database.
 
 mod database;
+mod notices;
 mod requests;
 mod rows;
 
+pub(crate) use notices::NoticeRecord;
 pub(crate) use requests::{BatchRecord, Kept, OperationRecord, RequestState};
 
 use std::{

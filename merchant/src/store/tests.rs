@@ -1,5 +1,6 @@
 //! The store on real files: what is consumed once, together, and what is deleted.
 
+mod notices;
 mod requests;
 
 use protocol::{

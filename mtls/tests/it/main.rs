@@ -10,6 +10,7 @@ mod harness;
 mod identities;
 mod limits;
 mod pki;
+mod secret_files;
 mod servers;
 mod slots;
 mod trust_files;

@@ -171,6 +171,11 @@ impl Directory {
         ] {
             assert!(self.path(file).exists(), "{file}");
         }
+        let secret = |file: &str| fs::read_to_string(self.path(file)).unwrap();
+        assert_eq!(
+            secret("gateway/bookshop.whsec"),
+            secret("merchant/gateway.whsec")
+        );
         let unfinished: Vec<PathBuf> = self
             .files()
             .into_keys()

@@ -15,6 +15,8 @@ fn init_makes_everything_and_what_is_secret_is_its_owner_s() {
         ("gateway/so.pin", 0o600),
         ("ca/user.pin", 0o600),
         ("ca/so.pin", 0o600),
+        ("gateway/bookshop.whsec", 0o600),
+        ("merchant/gateway.whsec", 0o600),
         ("client/signing.key", 0o600),
         ("client/instruments.toml", 0o600),
         ("gateway/accounts.toml", 0o600),

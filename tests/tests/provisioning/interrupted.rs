@@ -15,6 +15,8 @@ fn what_is_missing_is_made_and_everything_else_stays() {
         &["merchant/merchant.toml", "merchant/catalogue.toml"],
         &["merchant/tls.pem"],
         &["merchant/tls.pem", "merchant/tls.key"],
+        &["merchant/gateway.whsec"],
+        &["gateway/bookshop.whsec"],
         &["client/client.toml"],
         &["client/signing.pem"],
         &["client/instruments.toml"],

@@ -16,6 +16,7 @@ use crate::{
     store::{
         columns::signed,
         commands::{Evidence, NewAccount},
+        outbox::NewEvent,
         records::ReceiptRecord,
         tables::{AccountBooks, AccountId, BatchId, BookId, Fault, Transfer},
     },
@@ -37,6 +38,7 @@ pub(super) struct Changes {
     pub(super) balances: BTreeMap<BookId, i64>,
     pub(super) windows: HashMap<AccountId, (Timestamp, u32)>,
     pub(super) closings: Vec<BatchClosing>,
+    pub(super) events: Vec<NewEvent>,
     pub(super) stamp: Option<i64>,
 }
 
@@ -145,6 +147,7 @@ impl Changes {
         self.write_balances(&mut writes);
         self.write_windows(&mut writes)?;
         self.write_closings(&mut writes)?;
+        self.write_events(&mut writes)?;
         if let Some(stamp) = self.stamp {
             writes.push(Write {
                 query: "INSERT INTO canary (id, stamp) VALUES (1, $1)
@@ -497,6 +500,26 @@ impl Changes {
                 numbers(rows, |row| row.at.0)?,
                 column(rows, |row| row.totals.clone()),
                 column(rows, |row| row.jti.as_bytes().to_vec()),
+            ],
+            rows: rows.len() as u64,
+        });
+        Ok(())
+    }
+
+    fn write_events(&self, writes: &mut Vec<Write>) -> Result<(), Fault> {
+        let rows = &self.events;
+        writes.push(Write {
+            query: "INSERT INTO event (id, merchant, kind, subject, at, body, next_try)
+                    SELECT id, merchant, kind, subject, at, body, at
+                    FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::bigint[],
+                        $6::text[]) AS new (id, merchant, kind, subject, at, body)",
+            parameters: vec![
+                column(rows, |row| row.id.as_bytes().to_vec()),
+                column(rows, |row| row.merchant.to_string()),
+                column(rows, |row| row.kind),
+                column(rows, |row| row.subject.to_vec()),
+                numbers(rows, |row| row.at.0)?,
+                column(rows, |row| row.body.clone()),
             ],
             rows: rows.len() as u64,
         });

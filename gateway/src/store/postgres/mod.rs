@@ -10,6 +10,7 @@ mod database;
 mod group;
 mod load;
 mod look_ups;
+mod outbox;
 mod working_set;
 
 use std::{

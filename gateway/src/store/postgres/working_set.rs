@@ -18,6 +18,7 @@ use crate::{
     payment::{Booking, Payment},
     store::{
         commands::{Cancel, CloseBatch, Evidence, NewAccount},
+        outbox::NewEvent,
         records::{BatchRecord, PaymentRecord, ReceiptRecord},
         tables::{
             AccountBooks, AccountId, BatchId, Book, BookId, DueHold, EarlierRequest, Fault,
@@ -467,6 +468,11 @@ impl Tables for WorkingSet {
             account: account.clone(),
             books,
         });
+        Ok(())
+    }
+
+    fn insert_event(&mut self, event: &NewEvent) -> Result<(), Fault> {
+        self.changes.events.push(event.clone());
         Ok(())
     }
 

@@ -2,15 +2,15 @@
 
 use std::{fs::OpenOptions, io, os::unix::fs::OpenOptionsExt as _, path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::store::StoreError;
 
 /// "TwSl": what marks the file as ours (PRAGMA application_id).
 const APPLICATION_ID: i64 = 0x5477_536c;
 
-/// The version of schema.sql.
-const VERSION: i64 = 1;
+/// What each version adds; a file is brought from the one it has to the last.
+const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// An older library has a race between a commit and a checkpoint that can lose commits in WAL mode.
 const LIBRARY_MIN: i32 = 3_051_003;
@@ -35,8 +35,8 @@ pub(super) fn open_for_writing(path: &Path) -> Result<Connection, StoreError> {
             "can't be written: {error}; check the owner of file and directory"
         ))
     })?;
-    let connection = Connection::open(path).map_err(|error| unusable(error.to_string()))?;
-    prepare(&connection, &unusable)?;
+    let mut connection = Connection::open(path).map_err(|error| unusable(error.to_string()))?;
+    prepare(&mut connection, &unusable)?;
     Ok(connection)
 }
 
@@ -52,7 +52,7 @@ fn make_private(path: &Path) -> io::Result<()> {
 }
 
 fn prepare(
-    connection: &Connection,
+    connection: &mut Connection,
     unusable: &dyn Fn(String) -> StoreError,
 ) -> Result<(), StoreError> {
     let failed = |error: rusqlite::Error| {
@@ -73,20 +73,24 @@ fn prepare(
         .busy_timeout(Duration::from_secs(5))
         .map_err(failed)?;
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    // Of one moment: another process may be making it.
+    let moment = connection.unchecked_transaction().map_err(failed)?;
     let application = pragma("application_id").map_err(failed)?;
     let version = pragma("user_version").map_err(failed)?;
     let tables: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(failed)?;
+    moment.finish().map_err(failed)?;
     let is_new = application == 0 && version == 0 && tables == 0;
     if !is_new && application != APPLICATION_ID {
         return Err(unusable(
             "a database of another program; configure another [store] path".to_owned(),
         ));
     }
-    if version > VERSION {
+    let known = MIGRATIONS.len();
+    if version > known as i64 {
         return Err(unusable(format!(
-            "made by a newer gateway (version {version}, this one knows {VERSION}); run that one"
+            "made by a newer gateway (version {version}, this one knows {known}); run that one"
         )));
     }
     connection
@@ -96,16 +100,33 @@ fn prepare(
         .and_then(|()| connection.pragma_update(None, "wal_autocheckpoint", 0))
         .and_then(|()| connection.pragma_update(None, "cache_size", -WRITER_CACHE))
         .map_err(failed)?;
-    if is_new {
-        connection
-            .execute_batch(&format!(
-                "BEGIN IMMEDIATE;\n{}\nPRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {VERSION};\nCOMMIT;",
-                include_str!("schema/1.sql")
-            ))
-            .map_err(failed)?;
-    }
+    migrate(connection, &MIGRATIONS).map_err(failed)?;
     // Statements are prepared once and kept.
     connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+/// Brings the file to the last version: each script in a transaction with the version that it makes, so that an
+/// interrupted one leaves the version before it, whole.
+pub(in crate::store) fn migrate(
+    connection: &mut Connection,
+    scripts: &[&str],
+) -> rusqlite::Result<()> {
+    let version = |connection: &Connection| {
+        connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))
+    };
+    let known = u32::try_from(scripts.len()).unwrap_or(u32::MAX);
+    while version(connection)? < known {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Another process may have done it meanwhile.
+        let found = version(&transaction)?;
+        if let Some(script) = scripts.get(found as usize) {
+            transaction.execute_batch(script)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", found + 1)?;
+        }
+        transaction.commit()?;
+    }
     Ok(())
 }
 

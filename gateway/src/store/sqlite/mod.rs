@@ -7,7 +7,8 @@
 pub(crate) mod backup;
 pub(crate) mod bare;
 mod checkpoints;
-mod database;
+pub(super) mod database;
+mod outbox;
 mod reader;
 mod reconcile;
 mod rows;

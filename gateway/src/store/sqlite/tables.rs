@@ -9,12 +9,16 @@ use protocol::{
 };
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::rows::{self, all, one};
+use super::{
+    outbox,
+    rows::{self, all, one},
+};
 use crate::{
     payment::Payment,
     store::{
         columns::{self, BOOKING, HOLD, INSTRUMENT, signed, unsigned},
         commands::{Cancel, CloseBatch, Evidence, NewAccount},
+        outbox::NewEvent,
         records::{BatchRecord, PaymentRecord, ReceiptRecord},
         tables::{
             AccountBooks, AccountId, BatchId, Book, BookId, DueHold, EarlierRequest, Fault,
@@ -415,6 +419,10 @@ impl Tables for Rows<'_> {
             )?;
         }
         Ok(())
+    }
+
+    fn insert_event(&mut self, event: &NewEvent) -> Result<(), Fault> {
+        outbox::insert(self.0, event)
     }
 
     fn stamp(&mut self, stamp: i64) -> Result<(), Fault> {

@@ -13,7 +13,7 @@ conformance! {
     a_batch_closes_once_with_the_totals_of_its_bookings_and_of_the_ledger
 }
 
-fn closing(jti: Jti) -> CloseBatch {
+pub(super) fn closing(jti: Jti) -> CloseBatch {
     CloseBatch {
         merchant: MerchantName::new("shop").unwrap(),
         jti,
@@ -22,10 +22,11 @@ fn closing(jti: Jti) -> CloseBatch {
         request: "request".to_owned(),
         receipt_jti: Jti::random().unwrap(),
         now: NOW.plus(2),
+        subscribers: Subscribers::default(),
     }
 }
 
-fn closed(outcome: BatchClosed) -> BatchRecord {
+pub(super) fn closed(outcome: BatchClosed) -> BatchRecord {
     match outcome {
         BatchClosed::Closed(batch) => batch,
         BatchClosed::IdempotencyConflict => panic!("its jti was used"),
@@ -145,7 +146,7 @@ async fn everything_done(place: &Place) -> Arc<dyn Store> {
     decided(store.authorize(now, soon()).await.unwrap());
     decided(store.authorize(command(5000), soon()).await.unwrap());
     store
-        .end_holds(EndHolds { now: NOW.plus(100) }, soon())
+        .end_holds(end_holds(NOW.plus(100)), soon())
         .await
         .unwrap();
     store

@@ -11,7 +11,7 @@ conformance! {
     a_cancellation_and_an_authorization_at_once_exclude_one_another,
 }
 
-fn cancel(signed: &SignedByPayer) -> Cancel {
+pub(super) fn cancel(signed: &SignedByPayer) -> Cancel {
     Cancel {
         signed: signed.clone(),
         merchant: MerchantName::new("shop").unwrap(),
@@ -24,6 +24,7 @@ fn cancel(signed: &SignedByPayer) -> Cancel {
         },
         receipt_jti: Jti::random().unwrap(),
         now: NOW,
+        subscribers: Subscribers::default(),
     }
 }
 

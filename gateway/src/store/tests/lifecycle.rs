@@ -341,20 +341,17 @@ async fn a_hold_ends_at_its_time_and_is_released_once(place: Place) {
     let end = NOW.plus(100);
     assert!(
         store
-            .end_holds(EndHolds { now: NOW.plus(99) }, soon())
+            .end_holds(end_holds(NOW.plus(99)), soon())
             .await
             .unwrap()
             .is_empty()
     );
-    let ended = store
-        .end_holds(EndHolds { now: end }, soon())
-        .await
-        .unwrap();
+    let ended = store.end_holds(end_holds(end), soon()).await.unwrap();
     assert_eq!(ended.len(), 1);
     assert_eq!((ended[0].xid, ended[0].released), (xid, 300));
     assert!(
         store
-            .end_holds(EndHolds { now: end }, soon())
+            .end_holds(end_holds(end), soon())
             .await
             .unwrap()
             .is_empty()

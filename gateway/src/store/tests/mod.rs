@@ -18,6 +18,7 @@ use test_postgres::Server;
 use self::model::Model;
 use super::{
     commands::{Evidence, NewAccount, NewInstrument, SignedByPayer},
+    outbox::Subscribers,
     *,
 };
 use crate::card_issuer::{Status, Velocity};
@@ -52,7 +53,9 @@ mod copying;
 mod deciding;
 mod files;
 mod lifecycle;
+mod migrating;
 mod model;
+mod outbox;
 mod replicas;
 mod waiting;
 
@@ -151,6 +154,14 @@ async fn broken(store: &dyn Store) -> Vec<&'static str> {
 /// A deadline that is far away.
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
+}
+
+/// Ends holds; nobody is told.
+fn end_holds(now: Timestamp) -> EndHolds {
+    EndHolds {
+        now,
+        subscribers: Subscribers::default(),
+    }
 }
 
 fn client() -> ClientName {

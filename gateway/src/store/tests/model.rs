@@ -1,6 +1,8 @@
 //! A store that is easy to believe: rows in lists, one command after the other, a failed one undone by going back
 //! to a copy. The real ones are held to it.
 
+mod outbox;
+
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -14,6 +16,7 @@ use super::*;
 use crate::{
     card_issuer::InstrumentOnFile,
     payment::{Booking, Payment},
+    store::outbox::{EventRecord, NewEvent},
     store::tables::{
         AccountBooks, AccountId, BatchId, Book, BookId, DueHold, EarlierRequest, Fault,
         FoundBooking, FoundInstrument, HOLDS_MAX, NewOperation, NewPayment, Tables, Transaction,
@@ -30,6 +33,7 @@ struct Rows {
     cancellations: Vec<ReceiptRecord>,
     batches: Vec<(MerchantName, Currency, Option<BatchRecord>)>,
     transfers: Vec<Transfer>,
+    events: Vec<EventRecord>,
 }
 
 #[derive(Clone)]
@@ -203,6 +207,7 @@ impl Tables for Rows {
                 let hold = DueHold {
                     xid: row.decision.signed.xid,
                     merchant: row.decision.merchant.clone(),
+                    currency: row.decision.amount.currency(),
                     payment,
                 };
                 Some((end, hold))
@@ -388,6 +393,10 @@ impl Tables for Rows {
         self.accounts
             .push((account.clone(), books, Timestamp(0), 0));
         Ok(())
+    }
+
+    fn insert_event(&mut self, event: &NewEvent) -> Result<(), Fault> {
+        outbox::insert(&mut self.events, event)
     }
 
     fn stamp(&mut self, _: i64) -> Result<(), Fault> {

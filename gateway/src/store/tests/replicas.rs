@@ -107,7 +107,7 @@ async fn holds_that_are_over_are_ended_once_by_whichever_gateway() {
         running.spawn(async move {
             let mut ended = 0;
             for _ in 0..4 {
-                let due = EndHolds { now: NOW.plus(100) };
+                let due = end_holds(NOW.plus(100));
                 ended += replica.end_holds(due, soon()).await.unwrap().len();
             }
             ended

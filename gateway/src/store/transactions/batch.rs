@@ -1,6 +1,9 @@
 //! The transaction that closes a batch, once: its totals are those of its bookings, and of the ledger.
 
-use protocol::lifecycle::BatchTotals;
+use protocol::{
+    lifecycle::BatchTotals,
+    notice::{BatchSettled, Happened},
+};
 
 use crate::store::{
     commands::{BatchClosed, CloseBatch},
@@ -35,6 +38,14 @@ impl Transaction for CloseBatch {
         let totals = tables.batch_totals(batch)?;
         settle(tables, self, &totals)?;
         tables.close_batch(batch, self, &totals)?;
+        self.subscribers
+            .tell(tables, &self.merchant, self.now, || {
+                Ok(Happened::BatchClosed(BatchSettled {
+                    batch: self.jti,
+                    currency: self.currency,
+                    totals,
+                }))
+            })?;
         Ok(BatchClosed::Closed(self.record(totals)))
     }
 }

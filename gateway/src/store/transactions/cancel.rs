@@ -1,6 +1,9 @@
 //! The transaction of a cancellation: it and a decision exclude one another.
 
-use protocol::receipt::{Action, Code, Totals};
+use protocol::{
+    notice::{Happened, PaymentCancelled},
+    receipt::{Action, Code, Totals},
+};
 
 use crate::store::{
     commands::Cancel,
@@ -28,6 +31,14 @@ impl Transaction for Cancel {
             return Ok(Some(decided.decision).filter(|decision| &decision.signed.client == client));
         }
         tables.insert_cancellation(self)?;
+        self.subscribers
+            .tell(tables, &self.merchant, self.now, || {
+                Ok(Happened::PaymentCancelled(PaymentCancelled {
+                    xid,
+                    client: client.clone(),
+                    amount: self.amount,
+                }))
+            })?;
         Ok(Some(self.receipt()))
     }
 }

@@ -1,5 +1,10 @@
 //! The transaction that ends holds whose time is over.
 
+use protocol::{
+    money::Amount,
+    notice::{Happened, PaymentExpired},
+};
+
 use crate::store::{
     commands::EndHolds,
     records::ExpiredHold,
@@ -29,6 +34,15 @@ impl Transaction for EndHolds {
                 amount: released,
                 at: self.now,
             })?;
+            self.subscribers
+                .tell(tables, &hold.merchant, self.now, || {
+                    Ok(Happened::PaymentExpired(PaymentExpired {
+                        xid: hold.xid,
+                        released: Amount::new(released, hold.currency)
+                            .map_err(|_| Fault::strange("what is held"))?,
+                        totals: ended.totals(),
+                    }))
+                })?;
             expired.push(ExpiredHold {
                 xid: hold.xid,
                 merchant: hold.merchant,
