@@ -69,6 +69,10 @@ fn describe() {
         "twinseal_webhooks_pending",
         "Events that are neither delivered nor given up, by merchant; of the whole store"
     );
+    describe_counter!(
+        "twinseal_store_conflicts_total",
+        "Groups of commands that were done again because another gateway on the same database was faster"
+    );
     describe_histogram!(
         "twinseal_hsm_queue_seconds",
         Unit::Seconds,
