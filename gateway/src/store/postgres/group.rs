@@ -45,6 +45,9 @@ const TRY: Duration = Duration::from_secs(6);
 const PAUSE_FIRST: Duration = Duration::from_millis(10);
 const PAUSE_LAST: Duration = Duration::from_millis(500);
 
+/// The pause after a conflict, longer with each.
+const PAUSE_CONFLICT: Duration = Duration::from_millis(2);
+
 /// How often a group is done again because of what others did, before its commands are done one by one.
 const CONFLICTS_MAX: u32 = 4;
 
@@ -157,10 +160,25 @@ async fn work(pool: Pool, jobs: Arc<Mutex<mpsc::Receiver<Box<dyn Job>>>>) {
             wanted.due_at.is_some()
         });
         for job in alone {
-            do_all(&pool, vec![job], CONFLICTS_MAX_ALONE).await;
+            let group = Group {
+                jobs: vec![job],
+                is_in_doubt: false,
+            };
+            group.run(&pool, CONFLICTS_MAX_ALONE).await;
         }
-        for job in do_all(&pool, together, CONFLICTS_MAX).await {
-            do_all(&pool, vec![job], CONFLICTS_MAX_ALONE).await;
+        let group = Group {
+            jobs: together,
+            is_in_doubt: false,
+        };
+        let Some(Group { jobs, is_in_doubt }) = group.run(&pool, CONFLICTS_MAX).await else {
+            continue;
+        };
+        for job in jobs {
+            let group = Group {
+                jobs: vec![job],
+                is_in_doubt,
+            };
+            group.run(&pool, CONFLICTS_MAX_ALONE).await;
         }
     }
 }
@@ -224,69 +242,85 @@ impl From<tokio_postgres::Error> for NotDone {
     }
 }
 
-/// Does a group until it is durable, or nobody waits for it any more; gives back those that are to be done one
-/// by one.
-async fn do_all(pool: &Pool, mut group: Jobs, conflicts_max: u32) -> Jobs {
-    let (mut conflicts, mut pause) = (0, PAUSE_FIRST);
-    // Once a commit was sent that has no answer, it may be durable.
-    let mut is_in_doubt = false;
-    while !group.is_empty() {
-        let mut is_committing = false;
-        let tried = timeout(TRY, attempt(pool, &mut group, &mut is_committing)).await;
-        let why = match tried {
-            Ok(Ok(())) => {
-                for job in group {
-                    job.answer(Ok(()));
+/// A group on its way.
+struct Group {
+    jobs: Jobs,
+    /// Once a commit was sent that has no answer, it may be durable.
+    is_in_doubt: bool,
+}
+
+impl Group {
+    /// Does it until it is durable, or until nobody waits for it any more; gives back one whose commands are to be
+    /// done one by one.
+    async fn run(mut self, pool: &Pool, conflicts_max: u32) -> Option<Self> {
+        let (mut conflicts, mut pause) = (0, PAUSE_FIRST);
+        while !self.jobs.is_empty() {
+            let mut is_committing = false;
+            let tried = timeout(TRY, attempt(pool, &mut self.jobs, &mut is_committing)).await;
+            let why = match tried {
+                Ok(Ok(())) => {
+                    for job in self.jobs {
+                        job.answer(Ok(()));
+                    }
+                    return None;
                 }
-                return Vec::new();
-            }
-            Ok(Err(Attempt::Faulty(position, fault))) => {
-                // The others did nothing wrong.
-                let job = group.remove(position);
-                tracing::error!(error = %fault, "a command was not done");
-                job.answer(Err(StoreError::Unavailable(fault.to_string())));
-                continue;
-            }
-            Ok(Err(Attempt::NotDone(why))) => why,
-            Err(_) => NotDone::Lost("the database takes too long".to_owned()),
-        };
-        let told = match why {
-            NotDone::Conflict(told) => {
-                conflicts += 1;
-                metrics::counter!("twinseal_store_conflicts_total").increment(1);
-                tracing::debug!(error = %told, commands = group.len(), "a group is done again");
-                if conflicts < conflicts_max {
+                Ok(Err(Attempt::Faulty(position, fault))) => {
+                    // The others did nothing wrong.
+                    let job = self.jobs.remove(position);
+                    self.refuse(job, &fault.to_string());
                     continue;
                 }
-                told
-            }
-            NotDone::Lost(told) => {
-                is_in_doubt |= is_committing;
-                let now = Instant::now();
-                if group.iter().any(|job| now < job.end()) {
-                    tracing::warn!(error = %told, commands = group.len(), "a group waits for the database");
+                Ok(Err(Attempt::NotDone(why))) => why,
+                Err(_) => NotDone::Lost("it takes too long".to_owned()),
+            };
+            match why {
+                NotDone::Conflict(told) if conflicts + 1 < conflicts_max => {
+                    conflicts += 1;
+                    metrics::counter!("twinseal_store_conflicts_total").increment(1);
+                    tracing::debug!(error = %told, commands = self.jobs.len(), "a group is done again");
+                    // The others come to their end first.
+                    sleep(PAUSE_CONFLICT * conflicts).await;
+                }
+                NotDone::Lost(told) => {
+                    self.is_in_doubt |= is_committing;
+                    tracing::warn!(error = %told, commands = self.jobs.len(), "a group waits for the database");
+                    self.refuse_those_over(&told);
                     sleep(pause).await;
                     pause = (pause * 2).min(PAUSE_LAST);
-                    continue;
                 }
-                told
+                _ if self.jobs.len() > 1 => return Some(self),
+                why => {
+                    let told = why.to_string();
+                    for job in std::mem::take(&mut self.jobs) {
+                        self.refuse(job, &told);
+                    }
+                }
             }
-            NotDone::Refused(told) => told,
-            NotDone::Fault(fault) => fault.to_string(),
-        };
-        if group.len() > 1 {
-            return group;
         }
-        for job in group.drain(..) {
-            tracing::error!(error = %told, "a command was not done");
-            job.answer(Err(if is_in_doubt {
-                StoreError::OutcomeUnknown
-            } else {
-                StoreError::Unavailable(told.clone())
-            }));
+        None
+    }
+
+    /// Tells those whose callers stop waiting now.
+    fn refuse_those_over(&mut self, told: &str) {
+        let now = Instant::now();
+        let (over, waiting): (Jobs, Jobs) = std::mem::take(&mut self.jobs)
+            .into_iter()
+            .partition(|job| job.end() <= now);
+        self.jobs = waiting;
+        for job in over {
+            self.refuse(job, told);
         }
     }
-    Vec::new()
+
+    /// Tells that a command was not done, or that nobody knows.
+    fn refuse(&self, job: Box<dyn Job>, told: &str) {
+        tracing::error!(error = told, "a command was not done");
+        job.answer(Err(if self.is_in_doubt {
+            StoreError::OutcomeUnknown
+        } else {
+            StoreError::Unavailable(told.to_owned())
+        }));
+    }
 }
 
 /// Why one try came to nothing.
