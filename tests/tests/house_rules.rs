@@ -85,11 +85,17 @@ fn a_crate_knows_only_those_that_it_may() {
                 "twinseal-hsm",
                 "twinseal-mtls",
                 "twinseal-openapi",
+                "twinseal-sqlite-file",
             ],
         ),
         (
             "twinseal-merchant",
-            vec!["twinseal-protocol", "twinseal-mtls", "twinseal-openapi"],
+            vec![
+                "twinseal-protocol",
+                "twinseal-mtls",
+                "twinseal-openapi",
+                "twinseal-sqlite-file",
+            ],
         ),
         (
             "twinseal-client",
@@ -105,6 +111,7 @@ fn a_crate_knows_only_those_that_it_may() {
             ],
         ),
         ("twinseal-test-postgres", vec![]),
+        ("twinseal-sqlite-file", vec![]),
         ("twinseal-power-loss", vec![]),
     ]);
     let dependencies = dependencies();
@@ -133,7 +140,12 @@ fn a_boundary_has_one_crate() {
         ("tokio-postgres", vec!["twinseal-gateway"]),
         (
             "rusqlite",
-            vec!["twinseal-gateway", "twinseal-merchant", "twinseal-tests"],
+            vec![
+                "twinseal-sqlite-file",
+                "twinseal-gateway",
+                "twinseal-merchant",
+                "twinseal-tests",
+            ],
         ),
     ];
     let never_in_protocol = ["tokio", "hyper", "cryptoki", "tracing", "rusqlite"];

@@ -155,7 +155,7 @@ impl Store {
     /// # Errors
     /// When the file is another program's, newer than this one, or can't be written.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        database::open_or_make(path).map(Self::of)
+        Ok(Self::of(database::FILE.open_or_make(path)?))
     }
 
     /// Opens the database that `serve` made.
@@ -163,7 +163,7 @@ impl Store {
     /// # Errors
     /// Those of [`Store::open`], and when there is none.
     pub(crate) fn open_existing(path: &Path) -> Result<Self, StoreError> {
-        database::open_existing(path).map(Self::of)
+        Ok(Self::of(database::FILE.open_existing(path)?))
     }
 
     fn of(connection: Connection) -> Self {

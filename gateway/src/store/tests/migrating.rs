@@ -1,7 +1,7 @@
-//! Databases that an older gateway made: brought to the last version, whole or not at all.
+//! Databases that an older gateway made: brought to the last version.
 
 use super::*;
-use crate::store::{outbox::EventState, sqlite::database::migrate};
+use crate::store::outbox::EventState;
 
 const FIRST: &str = include_str!("../sqlite/schema/1.sql");
 
@@ -82,48 +82,6 @@ async fn a_file_of_version_1_keeps_what_it_has_and_gets_an_outbox() {
     drop(store);
     drop(place.open().await);
     assert_eq!(version_and_tables(&place), (2, tables + 1));
-}
-
-#[tokio::test]
-async fn an_interrupted_migration_leaves_the_version_before_it_whole() {
-    let place = Place::sqlite();
-    of_version_1(&place).await;
-    let before = version_and_tables(&place);
-    let mut connection = Connection::open(place.path()).unwrap();
-    let broken_script =
-        "CREATE TABLE event (id BLOB) STRICT; INSERT INTO nothing_there VALUES (1);";
-    assert!(migrate(&mut connection, &[FIRST, broken_script]).is_err());
-    assert_eq!(version_and_tables(&place), before);
-    // The process ends in the middle of it.
-    let half = connection
-        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-        .unwrap();
-    half.execute_batch("CREATE TABLE event (id BLOB) STRICT; PRAGMA user_version = 2;")
-        .unwrap();
-    drop(half);
-    drop(connection);
-    assert_eq!(version_and_tables(&place), before);
-    // Nothing is in the way of the next start.
-    let store = place.open().await;
-    assert_eq!(version_and_tables(&place).0, 2);
-    assert!(store.events(None).await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn processes_that_start_together_migrate_once() {
-    let place = Place::sqlite();
-    of_version_1(&place).await;
-    let mut starting = Vec::new();
-    for _ in 0..4 {
-        let path = place.path();
-        starting.push(std::thread::spawn(move || {
-            SqliteStore::open(&path).map(drop)
-        }));
-    }
-    for started in starting {
-        started.join().unwrap().unwrap();
-    }
-    assert_eq!(version_and_tables(&place).0, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
