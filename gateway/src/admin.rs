@@ -54,7 +54,7 @@ pub(crate) async fn answer(
             "text/plain; version=0.0.4",
             prometheus.render(),
         ),
-        ForOperators::Document => document::answer(),
+        ForOperators::Document => document::DOCUMENT.answer(),
     }
 }
 

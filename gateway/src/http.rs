@@ -98,7 +98,7 @@ async fn for_merchant(
             json(StatusCode::OK, &closed)
         }
         ForMerchants::Certificates => json(StatusCode::OK, &service::certificates(gateway)),
-        ForMerchants::Document => Ok(document::answer()),
+        ForMerchants::Document => Ok(document::DOCUMENT.answer()),
     }
 }
 
@@ -174,7 +174,7 @@ async fn for_payer(
             json(StatusCode::OK, &receipt)
         }
         ForPayers::Certificates => json(StatusCode::OK, &service::certificates(gateway)),
-        ForPayers::Document => Ok(document::answer()),
+        ForPayers::Document => Ok(document::DOCUMENT.answer()),
     }
 }
 

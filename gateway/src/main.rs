@@ -71,7 +71,7 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
             Command::Check => upkeep::check(&config()?),
             Command::Ledger(command) => ledger::run(&config()?, &command).await,
             Command::Openapi => {
-                output::print(&document::json()?);
+                output::print(&document::DOCUMENT.to_json()?);
                 Ok(ExitCode::SUCCESS)
             }
             Command::Payments(command) => payments::run(&config()?, command).await,

@@ -1,17 +1,11 @@
 //! The merchant's OpenAPI document: made of its routes once, served, printed, and checked in.
 
-use std::sync::LazyLock;
-
-use hyper::{StatusCode, body::Bytes};
-use mtls::exchange::{Answer, with_type};
-use openapi::{Access, Document, Listener};
+use openapi::{Access, Document, Listener, Published};
 
 use crate::{described, routes};
 
-/// The document as it is printed and checked in.
-pub(crate) fn json() -> Result<String, serde_json::Error> {
-    document().to_json()
-}
+/// The document.
+pub(crate) static DOCUMENT: Published = Published::new(document);
 
 fn document() -> Document {
     Document::new(
@@ -31,14 +25,6 @@ fn document() -> Document {
     )
 }
 
-/// The document as it is served.
-pub(crate) fn answer() -> Answer {
-    // That it can be written is tested below.
-    static DOCUMENT: LazyLock<Bytes> =
-        LazyLock::new(|| document().to_compact_json().unwrap_or_default().into());
-    with_type(StatusCode::OK, "application/json", DOCUMENT.clone())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,7 +34,7 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi/merchant.json");
         let checked_in = std::fs::read_to_string(path).unwrap_or_default();
         assert!(
-            checked_in.trim_end() == json().unwrap(),
+            checked_in.trim_end() == DOCUMENT.to_json().unwrap(),
             "docs/openapi/merchant.json is not what the code says; run \
              `cargo run -p twinseal-merchant -- openapi > docs/openapi/merchant.json` and look at the difference"
         );

@@ -116,7 +116,7 @@ async fn for_payer(
                 &service::inquire(merchant, xid, proof).await?,
             )
         }
-        ForPayers::Document => Ok(document::answer()),
+        ForPayers::Document => Ok(document::DOCUMENT.answer()),
         ForPayers::Notice => {
             let fields = request.headers().clone();
             let text = |name| fields.get(name).and_then(|value| value.to_str().ok());

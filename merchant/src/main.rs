@@ -52,7 +52,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<Exit, Box<dyn std::error::Error>> {
     // It is the same for every configuration, so it asks for none.
     if let Command::Openapi = cli.command {
-        show::print(&document::json()?);
+        show::print(&document::DOCUMENT.to_json()?);
         return Ok(Exit::Done);
     }
     let config = Config::read(&cli.config)?;

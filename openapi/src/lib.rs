@@ -11,6 +11,8 @@
 
 mod described;
 mod document;
+mod published;
 
 pub use described::{Described, Shape};
 pub use document::{Access, Document, Listener, PATH};
+pub use published::Published;

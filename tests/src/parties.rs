@@ -13,6 +13,7 @@ use mtls::{
 };
 use protocol::{
     authorization::{AuthorizationBody, AuthorizationRequest, AuthorizationResponse, Capture},
+    cancellation::{Cancellation, CancellationBody},
     identifiers::{ClientNonce, Digest, Jti, MerchantNonce, OrderId, Sid},
     json::Version,
     jws::{Received, Verified},
@@ -106,6 +107,28 @@ pub fn signing_key(place: &Place, directory: &str) -> SoftwareKey {
 }
 
 impl Parties {
+    /// What the payer sends to withdraw a purchase.
+    pub fn cancellation(&self, purchase: &Purchase) -> Vec<u8> {
+        self.cancellation_signed_by(&self.client_key, purchase)
+    }
+
+    /// A withdrawal that somebody signed, whoever's the purchase is.
+    pub fn cancellation_signed_by(&self, key: &SoftwareKey, purchase: &Purchase) -> Vec<u8> {
+        let claims = Cancellation {
+            version: Version,
+            jti: Jti::random().unwrap(),
+            iat: mtls::now(),
+            gateway: self.gateway.clone(),
+            xid: purchase.request.xid,
+            dsh: purchase.signed.dsh,
+        };
+        serde_json::to_vec(&CancellationBody {
+            cancellation: key.sign(&claims).unwrap(),
+            dual_signature: purchase.body.dual_signature.clone(),
+        })
+        .unwrap()
+    }
+
     /// The parties that `softhsm-setup init` made.
     pub fn of(place: &Place) -> Self {
         Self::with(place, "client", "merchant")

@@ -61,6 +61,53 @@ impl Rule {
     }
 }
 
+/// What a booking adds to what its merchant is to be paid.
+macro_rules! signed_amount {
+    () => {
+        "CASE WHEN action IN ('capture', 'authorization', 'refund-reversal') THEN amount
+             WHEN action = 'batch' THEN 0 ELSE -amount END"
+    };
+}
+
+/// Each merchant's book of a kind, beside the bookings of its batches that are closed or not.
+macro_rules! booked {
+    ($kind:literal, $closed:literal) => {
+        concat!(
+            "SELECT owner || ' ' || book.currency AS name, balance AS one,
+                 CAST(coalesce(booked.value, 0) AS BIGINT) AS other
+             FROM book LEFT JOIN (
+                 SELECT batch.merchant AS merchant, batch.currency AS currency, sum(",
+            signed_amount!(),
+            ") AS value
+                 FROM operation JOIN batch ON batch.id = operation.batch
+                 WHERE closed_at ",
+            $closed,
+            " GROUP BY batch.merchant, batch.currency) AS booked
+                 ON booked.merchant = owner AND booked.currency = book.currency
+             WHERE kind = '",
+            $kind,
+            "'"
+        )
+    };
+}
+
+/// A sum of each payment, beside what its operations come to.
+macro_rules! done {
+    ($sum:literal, $cases:literal) => {
+        concat!(
+            "SELECT payment.xid AS name, payment.",
+            $sum,
+            " AS one, CAST(coalesce(done.value, 0) AS BIGINT) AS other
+             FROM payment LEFT JOIN (
+                 SELECT xid, sum(CASE action ",
+            $cases,
+            " ELSE 0 END) AS value
+                 FROM operation WHERE xid IS NOT NULL GROUP BY xid) AS done
+                 ON done.xid = payment.xid"
+        )
+    };
+}
+
 /// The rules that a query can check.
 pub(super) const RULES: [Rule; 8] = [
     Rule {
@@ -94,74 +141,45 @@ pub(super) const RULES: [Rule; 8] = [
     Rule {
         name: "a merchant's open book is what its open batch comes to",
         count: "SELECT count(*) FROM book WHERE kind = 'merchant'",
-        sums: "SELECT owner || ' ' || book.currency AS name, balance AS one,
-                   CAST(coalesce(booked.value, 0) AS BIGINT) AS other
-               FROM book LEFT JOIN (
-                   SELECT batch.merchant AS merchant, batch.currency AS currency,
-                       sum(CASE WHEN action IN ('capture', 'authorization', 'refund-reversal')
-                           THEN amount ELSE -amount END) AS value
-                   FROM operation JOIN batch ON batch.id = operation.batch
-                   WHERE closed_at IS NULL AND action <> 'batch'
-                   GROUP BY batch.merchant, batch.currency) AS booked
-                   ON booked.merchant = owner AND booked.currency = book.currency
-               WHERE kind = 'merchant'",
+        sums: booked!("merchant", "IS NULL"),
     },
     Rule {
         name: "a merchant's settled book is what its closed batches came to",
         count: "SELECT count(*) FROM book WHERE kind = 'settled'",
-        sums: "SELECT owner || ' ' || book.currency AS name, balance AS one,
-                   CAST(coalesce(booked.value, 0) AS BIGINT) AS other
-               FROM book LEFT JOIN (
-                   SELECT batch.merchant AS merchant, batch.currency AS currency,
-                       sum(CASE WHEN action IN ('capture', 'authorization', 'refund-reversal')
-                           THEN amount ELSE -amount END) AS value
-                   FROM operation JOIN batch ON batch.id = operation.batch
-                   WHERE closed_at IS NOT NULL AND action <> 'batch'
-                   GROUP BY batch.merchant, batch.currency) AS booked
-                   ON booked.merchant = owner AND booked.currency = book.currency
-               WHERE kind = 'settled'",
+        sums: booked!("settled", "IS NOT NULL"),
     },
     Rule {
         name: "a payment has captured what its operations captured",
         count: "SELECT count(*) FROM payment",
-        sums: "SELECT payment.xid AS name, captured AS one,
-                   CAST(coalesce(done.value, 0) AS BIGINT) AS other
-               FROM payment LEFT JOIN (
-                   SELECT xid, sum(CASE action WHEN 'authorization' THEN captured
-                       WHEN 'capture' THEN amount
-                       WHEN 'capture-reversal' THEN -amount ELSE 0 END) AS value
-                   FROM operation WHERE xid IS NOT NULL GROUP BY xid) AS done
-                   ON done.xid = payment.xid",
+        sums: done!(
+            "captured",
+            "WHEN 'authorization' THEN captured WHEN 'capture' THEN amount
+             WHEN 'capture-reversal' THEN -amount"
+        ),
     },
     Rule {
         name: "a payment has reversed what its operations reversed",
         count: "SELECT count(*) FROM payment",
-        sums: "SELECT payment.xid AS name, reversed AS one,
-                   CAST(coalesce(done.value, 0) AS BIGINT) AS other
-               FROM payment LEFT JOIN (
-                   SELECT xid, sum(CASE action WHEN 'reversal' THEN amount ELSE 0 END) AS value
-                   FROM operation WHERE xid IS NOT NULL GROUP BY xid) AS done
-                   ON done.xid = payment.xid",
+        sums: done!("reversed", "WHEN 'reversal' THEN amount"),
     },
     Rule {
         name: "a payment has refunded what its operations refunded",
         count: "SELECT count(*) FROM payment",
-        sums: "SELECT payment.xid AS name, refunded AS one,
-                   CAST(coalesce(done.value, 0) AS BIGINT) AS other
-               FROM payment LEFT JOIN (
-                   SELECT xid, sum(CASE action WHEN 'refund' THEN amount
-                       WHEN 'refund-reversal' THEN -amount ELSE 0 END) AS value
-                   FROM operation WHERE xid IS NOT NULL GROUP BY xid) AS done
-                   ON done.xid = payment.xid",
+        sums: done!(
+            "refunded",
+            "WHEN 'refund' THEN amount WHEN 'refund-reversal' THEN -amount"
+        ),
     },
 ];
 
 /// Gives each closed batch's merchant, the totals that were signed, and what its bookings come to.
-pub(super) const CLOSED_BATCHES: &str = "SELECT batch.merchant, totals,
-        CAST(coalesce(sum(CASE WHEN action IN ('capture', 'authorization', 'refund-reversal')
-            THEN amount WHEN action = 'batch' THEN 0 ELSE -amount END), 0) AS BIGINT)
+pub(super) const CLOSED_BATCHES: &str = concat!(
+    "SELECT batch.merchant, totals, CAST(coalesce(sum(",
+    signed_amount!(),
+    "), 0) AS BIGINT)
      FROM batch LEFT JOIN operation ON operation.batch = batch.id
-     WHERE closed_at IS NOT NULL GROUP BY batch.id, batch.merchant, totals";
+     WHERE closed_at IS NOT NULL GROUP BY batch.id, batch.merchant, totals"
+);
 
 /// Holds the totals of closed batches against their bookings.
 pub(super) fn closed_batches(rows: &[(String, String, i64)]) -> Reconciliation {

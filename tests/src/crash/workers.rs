@@ -9,7 +9,6 @@ use std::{
 use mtls::client::HttpClient;
 use protocol::{
     authorization::Capture as When,
-    cancellation::{Cancellation, CancellationBody},
     identifiers::Jti,
     json::Version,
     lifecycle::{
@@ -108,23 +107,11 @@ impl Worker {
 
     async fn buy_and_withdraw(&mut self) -> Result<(), Gone> {
         let purchase = self.purchase();
-        let claims = Cancellation {
-            version: Version,
-            jti: Jti::random().unwrap(),
-            iat: mtls::now(),
-            gateway: self.parties.gateway.clone(),
-            xid: purchase.request.xid,
-            dsh: purchase.signed.dsh,
-        };
-        let body = CancellationBody {
-            cancellation: self.parties.client_key.sign(&claims).unwrap(),
-            dual_signature: purchase.body.dual_signature.clone(),
-        };
         let withdrawal = Asked {
             sender: Sender::Payer,
             path: "/v1/cancellations",
             jti: None,
-            body: serde_json::to_vec(&body).unwrap().into(),
+            body: self.parties.cancellation(&purchase).into(),
         };
         self.ask_at_once([authorization(&purchase), withdrawal])
             .await

@@ -6,7 +6,6 @@ use hyper::{HeaderMap, header::HeaderValue};
 use mtls::client::{Answer, HttpClient};
 use protocol::{
     authorization::AuthorizationResponse,
-    cancellation::{Cancellation, CancellationBody},
     identifiers::{Jti, Xid},
     inquiry::HEADER,
     json::Version,
@@ -121,19 +120,7 @@ impl Scene {
     }
 
     async fn cancel(&self, purchase: &Purchase) -> Answer {
-        let claims = Cancellation {
-            version: Version,
-            jti: Jti::random().unwrap(),
-            iat: mtls::now(),
-            gateway: self.parties.gateway.clone(),
-            xid: purchase.request.xid,
-            dsh: purchase.signed.dsh,
-        };
-        let body = CancellationBody {
-            cancellation: self.parties.client_key.sign(&claims).unwrap(),
-            dual_signature: purchase.body.dual_signature.clone(),
-        };
-        let body = serde_json::to_vec(&body).unwrap();
+        let body = self.parties.cancellation(purchase);
         let operation = "POST /v1/cancellations";
         self.document.takes(operation, &body);
         let answer = self

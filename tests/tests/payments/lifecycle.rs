@@ -6,7 +6,6 @@ use hyper::{HeaderMap, header::HeaderValue};
 use mtls::client::{Answer, HttpClient};
 use protocol::{
     authorization::{AuthorizationResponse, Capture as When},
-    cancellation::{Cancellation, CancellationBody},
     identifiers::{Jti, Xid},
     inquiry::{HEADER, Inquiry, Receipts},
     json::Version,
@@ -122,22 +121,6 @@ impl Scene {
 
     async fn refused<T: Message>(&self, path: &str, claims: &T) -> Problem {
         problem(&self.send(path, claims).await)
-    }
-
-    fn cancellation(&self, purchase: &Purchase) -> Vec<u8> {
-        let claims = Cancellation {
-            version: Version,
-            jti: Jti::random().unwrap(),
-            iat: mtls::now(),
-            gateway: self.parties.gateway.clone(),
-            xid: purchase.request.xid,
-            dsh: purchase.signed.dsh,
-        };
-        serde_json::to_vec(&CancellationBody {
-            cancellation: self.parties.client_key.sign(&claims).unwrap(),
-            dual_signature: purchase.body.dual_signature.clone(),
-        })
-        .unwrap()
     }
 
     async fn cancel(&self, body: Vec<u8>) -> Answer {
@@ -369,7 +352,7 @@ async fn a_withdrawn_purchase_is_declined_and_one_that_was_decided_is_told() {
     let purchase = scene
         .parties
         .purchase(euros(700), scene.parties.card.clone());
-    let body = scene.cancellation(&purchase);
+    let body = scene.parties.cancellation(&purchase);
     let answer = scene.cancel(body.clone()).await;
     let response: AuthorizationResponse = serde_json::from_slice(&answer.body).unwrap();
     let receipt = Received::<Receipt>::read(&response.receipt)
@@ -395,7 +378,9 @@ async fn a_withdrawn_purchase_is_declined_and_one_that_was_decided_is_told() {
     assert_eq!(scene.place.held("everyday"), 1250);
 
     // Too late for the first one: its decision.
-    let too_late = scene.cancel(scene.cancellation(&scene.purchase)).await;
+    let too_late = scene
+        .cancel(scene.parties.cancellation(&scene.purchase))
+        .await;
     let told = scene
         .parties
         .accept_receipt(&scene.purchase, &too_late.body);
@@ -413,19 +398,10 @@ async fn nobody_but_the_payer_withdraws_and_a_foreign_cancellation_stops_nobody(
         .parties
         .purchase(euros(700), scene.parties.card.clone());
     // The other payer's cancellation of this payer's signature.
-    let claims = Cancellation {
-        version: Version,
-        jti: Jti::random().unwrap(),
-        iat: mtls::now(),
-        gateway: scene.parties.gateway.clone(),
-        xid: purchase.request.xid,
-        dsh: purchase.signed.dsh,
-    };
-    let body = CancellationBody {
-        cancellation: other.client_key.sign(&claims).unwrap(),
-        dual_signature: purchase.body.dual_signature.clone(),
-    };
-    let answer = scene.cancel(serde_json::to_vec(&body).unwrap()).await;
+    let withdrawal = scene
+        .parties
+        .cancellation_signed_by(&other.client_key, &purchase);
+    let answer = scene.cancel(withdrawal).await;
     assert_eq!(problem(&answer), Problem::SignatureInvalid);
     let answer = authorize(&scene.merchant, purchase.bytes()).await;
     let receipt = scene.parties.accept_receipt(&purchase, &answer.body);
@@ -442,7 +418,7 @@ async fn a_cancellation_and_an_authorization_at_once_have_one_winner() {
             .purchase(euros(100), scene.parties.card.clone());
         let (decided, told) = tokio::join!(
             authorize(&scene.merchant, purchase.bytes()),
-            scene.cancel(scene.cancellation(&purchase))
+            scene.cancel(scene.parties.cancellation(&purchase))
         );
         let decided = scene.parties.accept_receipt(&purchase, &decided.body);
         let response: AuthorizationResponse = serde_json::from_slice(&told.body).unwrap();

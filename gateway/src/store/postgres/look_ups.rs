@@ -1,5 +1,7 @@
 //! Look-ups. They see every commit that was acknowledged: they ask the same server, never a standby.
 
+use std::collections::HashMap;
+
 use deadpool_postgres::{Pool, PoolError};
 use protocol::{
     identifiers::{Jti, Xid},
@@ -11,7 +13,7 @@ use crate::store::{
     StoreError,
     columns::{self, CANCELLATION, CLOSED_BATCH, RECEIPT},
     reconcile::{self, CLOSED_BATCHES, Named, RULES, Reconciliation},
-    records::{AccountRecord, BatchRecord, PaymentRecord, ReceiptRecord},
+    records::{AccountRecord, BatchRecord, InstrumentRecord, PaymentRecord, ReceiptRecord},
     tables::Fault,
 };
 
@@ -220,16 +222,19 @@ pub(super) async fn accounts(
             &[&client],
         )
         .await?;
+    let mut of_account: HashMap<i64, Vec<InstrumentRecord>> = HashMap::new();
+    for row in &instruments {
+        let account = columns::integer(row, "account")?;
+        let instrument = columns::listed_instrument(row)?;
+        of_account.entry(account).or_default().push(instrument);
+    }
     let mut accounts = Vec::new();
     for row in &rows {
-        let id = columns::integer(row, "id")?;
-        let mut account = columns::listed_account(row)?;
-        for row in &instruments {
-            if columns::integer(row, "account")? == id {
-                account.instruments.push(columns::listed_instrument(row)?);
-            }
-        }
-        accounts.push(account);
+        let instruments = of_account.remove(&columns::integer(row, "id")?);
+        accounts.push(AccountRecord {
+            instruments: instruments.unwrap_or_default(),
+            ..columns::listed_account(row)?
+        });
     }
     moment.commit().await?;
     Ok(accounts)

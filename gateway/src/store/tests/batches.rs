@@ -3,7 +3,7 @@
 use protocol::receipt::Action;
 
 use super::{
-    lifecycle::{approved, done, operation, refused, undoing},
+    lifecycle::{approved, doing, operation, refused, undoing},
     *,
 };
 use crate::payment::NotUndone;
@@ -37,19 +37,9 @@ async fn a_batch_closes_once_with_the_totals_of_its_bookings_and_of_the_ledger(p
     let (store, xid) = approved(&place, 500).await;
     let capture = operation(Action::Capture, xid, 300);
     let target = capture.jti;
-    done(store.operate(capture, soon()).await.unwrap());
-    done(
-        store
-            .operate(undoing(Action::CaptureReversal, xid, 50, target), soon())
-            .await
-            .unwrap(),
-    );
-    done(
-        store
-            .operate(operation(Action::Refund, xid, 100), soon())
-            .await
-            .unwrap(),
-    );
+    doing(&*store, capture).await;
+    doing(&*store, undoing(Action::CaptureReversal, xid, 50, target)).await;
+    doing(&*store, operation(Action::Refund, xid, 100)).await;
     let now = Authorize {
         capture: Capture::Now,
         ..command(200)
@@ -91,12 +81,7 @@ async fn a_batch_closes_once_with_the_totals_of_its_bookings_and_of_the_ledger(p
         BatchClosed::IdempotencyConflict
     ));
     // A refund of what was settled makes the next batch a debt.
-    done(
-        store
-            .operate(operation(Action::Refund, xid, 100), soon())
-            .await
-            .unwrap(),
-    );
+    doing(&*store, operation(Action::Refund, xid, 100)).await;
     let next = closed(
         store
             .close_batch(closing(Jti::random().unwrap()), soon())
@@ -113,32 +98,17 @@ async fn everything_done(place: &Place) -> Arc<dyn Store> {
     let (store, xid) = approved(place, 500).await;
     let capture = operation(Action::Capture, xid, 300);
     let target = capture.jti;
-    done(store.operate(capture, soon()).await.unwrap());
-    done(
-        store
-            .operate(undoing(Action::CaptureReversal, xid, 50, target), soon())
-            .await
-            .unwrap(),
-    );
-    done(
-        store
-            .operate(operation(Action::Reversal, xid, 20), soon())
-            .await
-            .unwrap(),
-    );
+    doing(&*store, capture).await;
+    doing(&*store, undoing(Action::CaptureReversal, xid, 50, target)).await;
+    doing(&*store, operation(Action::Reversal, xid, 20)).await;
     store
         .close_batch(closing(Jti::random().unwrap()), soon())
         .await
         .unwrap();
     let refund = operation(Action::Refund, xid, 100);
     let refunded = refund.jti;
-    done(store.operate(refund, soon()).await.unwrap());
-    done(
-        store
-            .operate(undoing(Action::RefundReversal, xid, 30, refunded), soon())
-            .await
-            .unwrap(),
-    );
+    doing(&*store, refund).await;
+    doing(&*store, undoing(Action::RefundReversal, xid, 30, refunded)).await;
     let now = Authorize {
         capture: Capture::Now,
         ..command(200)

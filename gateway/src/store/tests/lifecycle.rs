@@ -56,6 +56,11 @@ pub(super) fn done(outcome: Operated) -> ReceiptRecord {
     }
 }
 
+/// Does it, now.
+pub(super) async fn doing(store: &dyn Store, operation: Operate) -> ReceiptRecord {
+    done(store.operate(operation, soon()).await.unwrap())
+}
+
 pub(super) fn refused(outcome: Operated) -> Limit {
     match outcome {
         Operated::Refused(limit) => limit,
@@ -80,12 +85,7 @@ async fn a_payment_is_captured_in_parts_refunded_and_the_rest_released(place: Pl
         (Action::Refund, 250, [900, 50, 50, 0]),
         (Action::Capture, 50, [900, 0, 100, 0]),
     ] {
-        let receipt = done(
-            store
-                .operate(operation(action, xid, value), soon())
-                .await
-                .unwrap(),
-        );
+        let receipt = doing(&*store, operation(action, xid, value)).await;
         assert_eq!(receipt.action, action);
         assert_eq!(receipt.amount, euros(value));
         assert_eq!(place.books().await, expected, "{action} {value}");
@@ -139,7 +139,7 @@ async fn nothing_above_the_limits_is_done_and_a_refused_request_consumes_nothing
         jti,
         ..operation(Action::Capture, xid, 500)
     };
-    done(store.operate(possible, soon()).await.unwrap());
+    doing(&*store, possible).await;
     assert_eq!(place.books().await, [500, 0, 500, 0]);
 }
 
@@ -157,7 +157,7 @@ async fn the_same_request_is_done_once_and_answered_alike_another_with_its_jti_i
         jti: first.jti,
         ..operation(Action::Refund, xid, 100)
     };
-    let receipt = done(store.operate(first, soon()).await.unwrap());
+    let receipt = doing(&*store, first).await;
     let Operated::Answered(answer) = store.operate(again, soon()).await.unwrap() else {
         panic!("it was done twice");
     };
@@ -220,28 +220,18 @@ async fn a_booking_is_undone_up_to_its_own_amount_and_can_be_made_again(place: P
     let (store, xid) = approved(&place, 500).await;
     let capture = operation(Action::Capture, xid, 200);
     let target = capture.jti;
-    done(store.operate(capture, soon()).await.unwrap());
-    done(
-        store
-            .operate(operation(Action::Capture, xid, 100), soon())
-            .await
-            .unwrap(),
-    );
+    doing(&*store, capture).await;
+    doing(&*store, operation(Action::Capture, xid, 100)).await;
     let undo = |value| undoing(Action::CaptureReversal, xid, value, target);
-    done(store.operate(undo(150), soon()).await.unwrap());
+    doing(&*store, undo(150)).await;
     assert_eq!(
         refused(store.operate(undo(51), soon()).await.unwrap()),
         NotUndone::Net.into()
     );
-    let receipt = done(store.operate(undo(50), soon()).await.unwrap());
+    let receipt = doing(&*store, undo(50)).await;
     assert_eq!(receipt.target, Some(target));
     assert_eq!(place.books().await, [500, 400, 100, 0]);
-    done(
-        store
-            .operate(operation(Action::Capture, xid, 400), soon())
-            .await
-            .unwrap(),
-    );
+    doing(&*store, operation(Action::Capture, xid, 400)).await;
     // What is no capture of this payment can't be undone as one.
     for target in [Jti::random().unwrap(), receipt.receipt_jti] {
         let undo = undoing(Action::CaptureReversal, xid, 1, target);
@@ -258,22 +248,17 @@ async fn a_payment_has_an_end_of_operations_with_room_left_for_what_the_payer_ge
     let (store, xid) = approved(&place, 500).await;
     for _ in 0..32 {
         let capture = operation(Action::Capture, xid, 1);
-        done(store.operate(capture, soon()).await.unwrap());
+        doing(&*store, capture).await;
     }
     let capture = operation(Action::Capture, xid, 1);
     assert_eq!(
         refused(store.operate(capture, soon()).await.unwrap()),
         Limit::TooMany
     );
-    done(
-        store
-            .operate(operation(Action::Reversal, xid, 468), soon())
-            .await
-            .unwrap(),
-    );
+    doing(&*store, operation(Action::Reversal, xid, 468)).await;
     for _ in 0..31 {
         let refund = operation(Action::Refund, xid, 1);
-        done(store.operate(refund, soon()).await.unwrap());
+        doing(&*store, refund).await;
     }
     let refund = operation(Action::Refund, xid, 1);
     assert_eq!(
@@ -285,15 +270,10 @@ async fn a_payment_has_an_end_of_operations_with_room_left_for_what_the_payer_ge
 
 async fn a_refund_is_undone_as_long_as_the_payer_has_the_money(place: Place) {
     let (store, xid) = approved(&place, 500).await;
-    done(
-        store
-            .operate(operation(Action::Capture, xid, 500), soon())
-            .await
-            .unwrap(),
-    );
+    doing(&*store, operation(Action::Capture, xid, 500)).await;
     let refund = operation(Action::Refund, xid, 300);
     let target = refund.jti;
-    done(store.operate(refund, soon()).await.unwrap());
+    doing(&*store, refund).await;
     // As a capture it can't be undone.
     let as_capture = undoing(Action::CaptureReversal, xid, 1, target);
     assert_eq!(
@@ -307,7 +287,7 @@ async fn a_refund_is_undone_as_long_as_the_payer_has_the_money(place: Place) {
         refused(store.operate(undo(51), soon()).await.unwrap()),
         Limit::Spent
     );
-    done(store.operate(undo(50), soon()).await.unwrap());
+    doing(&*store, undo(50)).await;
     assert_eq!(place.books().await, [0, 750, 250, 0]);
 }
 
@@ -321,23 +301,13 @@ async fn what_was_captured_with_the_authorization_is_undone_by_its_jti(place: Pl
     let xid = decided(store.authorize(authorization, soon()).await.unwrap())
         .signed
         .xid;
-    done(
-        store
-            .operate(undoing(Action::CaptureReversal, xid, 400, target), soon())
-            .await
-            .unwrap(),
-    );
+    doing(&*store, undoing(Action::CaptureReversal, xid, 400, target)).await;
     assert_eq!(place.books().await, [600, 400, 0, 0]);
 }
 
 async fn a_hold_ends_at_its_time_and_is_released_once(place: Place) {
     let (store, xid) = approved(&place, 500).await;
-    done(
-        store
-            .operate(operation(Action::Capture, xid, 200), soon())
-            .await
-            .unwrap(),
-    );
+    doing(&*store, operation(Action::Capture, xid, 200)).await;
     let end = NOW.plus(100);
     assert!(
         store
@@ -370,7 +340,7 @@ async fn a_hold_ends_at_its_time_and_is_released_once(place: Place) {
         now: end,
         ..operation(Action::Refund, xid, 200)
     };
-    done(store.operate(refund, soon()).await.unwrap());
+    doing(&*store, refund).await;
     assert_eq!(place.books().await, [1000, 0, 0, 0]);
 }
 

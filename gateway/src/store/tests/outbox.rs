@@ -9,7 +9,7 @@ use protocol::{
 use super::{
     batches::{closed, closing},
     cancelling::cancel,
-    lifecycle::{approved, done, operation},
+    lifecycle::{approved, doing, operation},
     *,
 };
 use crate::store::outbox::{ClaimEvents, EndTry, EventRecord, EventState, Replay, Tried};
@@ -62,7 +62,7 @@ async fn only_event(store: &dyn Store) -> Happened {
 async fn a_hold_that_ends_is_told_once_with_what_was_released(place: Place) {
     let (store, xid) = approved(&place, 500).await;
     let capture = operation(Action::Capture, xid, 200);
-    done(store.operate(capture, soon()).await.unwrap());
+    doing(&*store, capture).await;
     let early = end_holds_told(NOW.plus(99));
     assert!(store.end_holds(early, soon()).await.unwrap().is_empty());
     assert!(events(&*store).await.is_empty());
@@ -103,7 +103,7 @@ async fn a_withdrawal_is_told_the_first_time_only_and_not_when_it_came_too_late(
 async fn a_closed_batch_is_told_once(place: Place) {
     let (store, xid) = approved(&place, 500).await;
     let capture = operation(Action::Capture, xid, 200);
-    done(store.operate(capture, soon()).await.unwrap());
+    doing(&*store, capture).await;
     let jti = Jti::random().unwrap();
     for reqh in [
         Digest::of(jti.as_bytes()),
