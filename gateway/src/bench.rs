@@ -5,7 +5,6 @@
 use std::{
     error::Error,
     fs,
-    io::IsTerminal as _,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{
@@ -15,7 +14,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
 use protocol::{
     authorization::Capture,
     identifiers::{AuthorizationId, ClientNonce, Digest, Jti, MerchantNonce, Sid, Xid},
@@ -27,7 +25,7 @@ use crate::{
     card_issuer::Status,
     cli::Bench,
     config::Postgres,
-    output::{print, print_json},
+    output::{print, print_json, progress},
     store::{
         Store,
         commands::{
@@ -145,7 +143,8 @@ async fn measure(
     bare: impl AsyncFn(&[Authorize]) -> Result<Duration, Box<dyn Error>>,
 ) -> Result<Phase, Box<dyn Error>> {
     let authorizations_before = bench.made;
-    let progress = progress(options.rounds as u64, "measuring, round");
+    let progress = progress("measuring, round");
+    progress.set_length(options.rounds as u64);
     let (mut of_store, mut of_bare) = (Duration::ZERO, Duration::ZERO);
     for _ in 0..options.rounds {
         let requests = bench.make(options.authorizations)?;
@@ -218,7 +217,8 @@ async fn authorize_all(
 
 /// Fills the file with the rows of approvals.
 fn fill(bench: &mut Requests, path: &Path, count: u64, group: usize) -> Result<(), Box<dyn Error>> {
-    let progress = progress(count, "filling");
+    let progress = progress("filling, authorization");
+    progress.set_length(count);
     let mut left = count;
     while left > 0 {
         let step = left.min(FILL_STEP);
@@ -229,17 +229,6 @@ fn fill(bench: &mut Requests, path: &Path, count: u64, group: usize) -> Result<(
     }
     progress.finish_and_clear();
     Ok(())
-}
-
-/// Shown to a person only.
-fn progress(length: u64, what: &'static str) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = "{msg} {wide_bar} {human_pos} of {human_len}, {eta} left";
-    ProgressBar::new(length)
-        .with_style(ProgressStyle::with_template(style).unwrap_or(ProgressStyle::default_bar()))
-        .with_message(what)
 }
 
 /// Makes authorization requests, each another.

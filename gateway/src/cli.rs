@@ -65,6 +65,20 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
     },
+    /// Write everything that the store has, as it is at one moment, into an SQLite file that `import` reads. Stop the
+    /// gateways first: what they do later is not in it.
+    Export {
+        /// Where it goes; a file that is there is not overwritten.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Bring everything in a file of `export` or `backup` into the configured store, which is empty: all of it, or
+    /// nothing.
+    Import {
+        /// The file; it stays as it is.
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+    },
     /// Measure what the store carries on this machine, beside what the bare database does: in a new directory, or in
     /// an empty PostgreSQL database, never in the gateway's own store.
     Bench(Bench),

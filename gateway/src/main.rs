@@ -69,6 +69,8 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
             Command::Backup { to } => upkeep::back_up(&config()?, &to),
             Command::Bench(options) => bench::run(options).await,
             Command::Check => upkeep::check(&config()?),
+            Command::Export { to } => upkeep::export(&config()?, &to).await,
+            Command::Import { from } => upkeep::import(&config()?, &from).await,
             Command::Ledger(command) => ledger::run(&config()?, &command).await,
             Command::Openapi => {
                 output::print(&document::DOCUMENT.to_json()?);

@@ -1,18 +1,18 @@
-//! `backup` and `check`: the database copied while the gateway runs, and held against its own rules.
+//! `backup`, `check`, `export` and `import`: the database copied while the gateway runs, held against its own rules, and
+//! moved to another store.
 
-use std::{
-    error::Error,
-    io::{self, IsTerminal as _, Write as _},
-    path::Path,
-    process::ExitCode,
-};
+use std::{error::Error, path::Path, process::ExitCode};
 
 use crate::{
-    config::Config,
-    output::print,
+    config::{self, Config},
+    output::{print, progress},
     store::{
         self,
-        sqlite::{SqliteStore, backup},
+        postgres::PostgresStore,
+        sqlite::{
+            SqliteStore,
+            backup::{self, Unfinished},
+        },
     },
 };
 
@@ -21,20 +21,60 @@ const NOT_WHOLE: u8 = 4;
 
 /// Copies the database.
 pub(crate) fn back_up(config: &Config, to: &Path) -> Result<ExitCode, Box<dyn Error>> {
-    let mut stderr = io::stderr();
-    let shows_progress = stderr.is_terminal();
-    let bytes = backup::copy(&store::file(config)?, to, |progress| {
-        let copied = progress.pagecount - progress.remaining;
-        if shows_progress && progress.pagecount > 0 {
-            let percent = i64::from(copied) * 100 / i64::from(progress.pagecount);
-            // Whoever closed it does not want to see it.
-            let _ = write!(stderr, "\r{percent} %");
-        }
+    copy(&store::file(config)?, to)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<ExitCode, Box<dyn Error>> {
+    let progress = progress("copying, page");
+    let bytes = backup::copy(from, to, |state| {
+        let pages = |count: i32| u64::from(count.unsigned_abs());
+        progress.set_length(pages(state.pagecount));
+        progress.set_position(pages(state.pagecount - state.remaining));
     })?;
-    if shows_progress {
-        let _ = writeln!(io::stderr(), "\r100 %");
-    }
+    progress.finish_and_clear();
     print(&format!("{} {bytes} bytes, checked", to.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes everything into a file.
+pub(crate) async fn export(config: &Config, to: &Path) -> Result<ExitCode, Box<dyn Error>> {
+    let config::Store::Postgres(postgres) = &config.store else {
+        return back_up(config, to);
+    };
+    let store = PostgresStore::open(postgres, config.directory()).await?;
+    let unfinished = Unfinished::make(to)?;
+    let progress = progress("exporting, row");
+    let rows = store
+        .export(unfinished.path(), |moved, all| {
+            progress.set_length(all);
+            progress.set_position(moved);
+        })
+        .await?;
+    let bytes = unfinished.finish()?;
+    progress.finish_and_clear();
+    print(&format!(
+        "{} {rows} rows, {bytes} bytes, checked; its ledger balances",
+        to.display()
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Brings everything in a file into the store.
+pub(crate) async fn import(config: &Config, from: &Path) -> Result<ExitCode, Box<dyn Error>> {
+    let postgres = match &config.store {
+        config::Store::File(path) => return copy(from, &config.path(path)),
+        config::Store::Postgres(postgres) => postgres,
+    };
+    let store = PostgresStore::open(postgres, config.directory()).await?;
+    let progress = progress("importing, row");
+    let rows = store
+        .import(from, |moved, all| {
+            progress.set_length(all);
+            progress.set_position(moved);
+        })
+        .await?;
+    progress.finish_and_clear();
+    print(&format!("{rows} rows in {postgres}; its ledger balances"));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -244,6 +244,13 @@ pub(super) async fn accounts(
 pub(super) async fn reconcile(pool: &Pool) -> Result<Vec<Reconciliation>, StoreError> {
     let mut connection = pool.get().await?;
     let moment = moment(&mut connection).await?;
+    let found = rules(&moment).await?;
+    moment.commit().await?;
+    Ok(found)
+}
+
+/// Adds everything up anew, as a transaction sees it.
+pub(super) async fn rules(moment: &Transaction<'_>) -> Result<Vec<Reconciliation>, StoreError> {
     let mut found = Vec::new();
     for rule in &RULES {
         let checked: i64 = moment.query_one(rule.count, &[]).await?.get(0);
@@ -270,12 +277,13 @@ pub(super) async fn reconcile(pool: &Pool) -> Result<Vec<Reconciliation>, StoreE
         .map(|row| (row.get(0), row.get(1), row.get(2)))
         .collect();
     found.push(reconcile::closed_batches(&batches));
-    moment.commit().await?;
     Ok(found)
 }
 
 /// A view of the database at one moment, that may take its time and reads whole tables.
-async fn moment(connection: &mut deadpool_postgres::Object) -> Result<Transaction<'_>, StoreError> {
+pub(super) async fn moment(
+    connection: &mut deadpool_postgres::Object,
+) -> Result<Transaction<'_>, StoreError> {
     let client: &mut tokio_postgres::Client = connection;
     let transaction = client
         .build_transaction()
@@ -283,11 +291,17 @@ async fn moment(connection: &mut deadpool_postgres::Object) -> Result<Transactio
         .read_only(true)
         .start()
         .await?;
+    take_time(&transaction).await?;
+    Ok(transaction)
+}
+
+/// Lets a transaction take its time and read whole tables.
+pub(super) async fn take_time(transaction: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
     transaction
         .batch_execute(
-            "SET LOCAL statement_timeout = 0; SET LOCAL enable_seqscan = on;
-             SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on",
+            "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
+             SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on;
+             SET LOCAL enable_mergejoin = on",
         )
-        .await?;
-    Ok(transaction)
+        .await
 }

@@ -10,6 +10,7 @@ mod database;
 mod group;
 mod load;
 mod look_ups;
+pub(crate) mod moving;
 mod outbox;
 mod working_set;
 
@@ -25,7 +26,7 @@ use protocol::{
     names::{ClientName, MerchantName},
 };
 
-use self::group::Groups;
+use self::{group::Groups, moving::NotMoved};
 use super::{
     Store, StoreError,
     commands::{
@@ -55,6 +56,31 @@ impl PostgresStore {
             groups: Groups::start(&pool),
             pool,
         })
+    }
+
+    /// Brings everything in a file of the embedded store's into this database, which is empty, all or nothing; tells
+    /// how many rows.
+    ///
+    /// # Errors
+    /// When one of the two can't be used, the database is not empty, or the ledger does not balance.
+    pub(crate) async fn import(
+        &self,
+        file: &Path,
+        told: impl FnMut(u64, u64),
+    ) -> Result<u64, NotMoved> {
+        moving::import(&self.pool, file, told).await
+    }
+
+    /// Writes everything, as it is at one moment, into a new file of the embedded store's; tells how many rows.
+    ///
+    /// # Errors
+    /// When one of the two can't be used, or the ledger does not balance.
+    pub(crate) async fn export(
+        &self,
+        file: &Path,
+        told: impl FnMut(u64, u64),
+    ) -> Result<u64, NotMoved> {
+        moving::export(&self.pool, file, told).await
     }
 
     /// Writes what approvals of these requests come to, and nothing else; see [`bare`].

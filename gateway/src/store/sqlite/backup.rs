@@ -30,6 +30,8 @@ pub(crate) enum BackupError {
     NotWritten { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
+    #[error(transparent)]
+    NotMoved(#[from] crate::store::postgres::moving::NotMoved),
     #[error("the copy was not made: {0}; nothing was left behind, try again")]
     NotCopied(#[from] rusqlite::Error),
     #[error(
@@ -38,49 +40,93 @@ pub(crate) enum BackupError {
     NotWhole(String),
 }
 
-/// Copies a database, whole, as it is at one moment; gives the copied bytes. A half-made copy never has the
-/// copy's name.
+/// A file that has its name only once it is whole.
+pub(crate) struct Unfinished {
+    to: PathBuf,
+    path: PathBuf,
+}
+
+impl Unfinished {
+    /// Makes an empty one, for its owner alone: it holds what the store holds.
+    ///
+    /// # Errors
+    /// When there is a file with this name, or none can be written.
+    pub(crate) fn make(to: &Path) -> Result<Self, BackupError> {
+        if to.exists() {
+            return Err(BackupError::Exists {
+                path: to.to_owned(),
+            });
+        }
+        let mut path = to.as_os_str().to_owned();
+        path.push(".unfinished");
+        let unfinished = Self {
+            to: to.to_owned(),
+            path: PathBuf::from(path),
+        };
+        let made = remove_if_there(&unfinished.path).and_then(|()| {
+            OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&unfinished.path)
+        });
+        made.map_err(|source| unfinished.not_written(source))?;
+        Ok(unfinished)
+    }
+
+    /// Where it is written.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Looks whether the database in it is whole, gives it its name, durably, and tells how many bytes it has.
+    ///
+    /// # Errors
+    /// When it is not whole, or can't be written.
+    pub(crate) fn finish(self) -> Result<u64, BackupError> {
+        if let Some(fault) = faults(&Connection::open(&self.path)?)?.into_iter().next() {
+            return Err(BackupError::NotWhole(fault));
+        }
+        let finish = || {
+            let file = File::open(&self.path)?;
+            file.sync_all()?;
+            let bytes = file.metadata()?.len();
+            fs::rename(&self.path, &self.to)?;
+            let directory = self.to.parent().filter(|path| *path != Path::new(""));
+            File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
+            Ok(bytes)
+        };
+        finish().map_err(|source| self.not_written(source))
+    }
+
+    fn not_written(&self, source: io::Error) -> BackupError {
+        BackupError::NotWritten {
+            path: self.to.clone(),
+            source,
+        }
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // What is told is why there is no copy; what is left of one is in nobody's way.
+        for end in ["", "-wal", "-shm", "-journal"] {
+            let mut path = self.path.as_os_str().to_owned();
+            path.push(end);
+            let _ = remove_if_there(Path::new(&path));
+        }
+    }
+}
+
+/// Copies a database, whole, as it is at one moment; gives the copied bytes.
 pub(crate) fn copy(
     database: &Path,
     to: &Path,
     mut told: impl FnMut(Progress),
 ) -> Result<u64, BackupError> {
-    if to.exists() {
-        return Err(BackupError::Exists {
-            path: to.to_owned(),
-        });
-    }
-    let not_written = |source| BackupError::NotWritten {
-        path: to.to_owned(),
-        source,
-    };
-    let mut unfinished = to.as_os_str().to_owned();
-    unfinished.push(".unfinished");
-    let unfinished = PathBuf::from(unfinished);
-    remove_if_there(&unfinished).map_err(not_written)?;
-    // It holds what the store holds: for its owner alone.
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&unfinished)
-        .map_err(not_written)?;
-    let copied = copy_to(database, &unfinished, &mut told).and_then(|()| check_whole(&unfinished));
-    if let Err(error) = copied {
-        // What is told is why there is no copy; what is left of it is in nobody's way.
-        let _ = remove_if_there(&unfinished);
-        return Err(error);
-    }
-    let finish = || {
-        let file = File::open(&unfinished)?;
-        file.sync_all()?;
-        let bytes = file.metadata()?.len();
-        fs::rename(&unfinished, to)?;
-        let directory = to.parent().filter(|path| *path != Path::new(""));
-        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
-        Ok(bytes)
-    };
-    finish().map_err(not_written)
+    let unfinished = Unfinished::make(to)?;
+    copy_to(database, unfinished.path(), &mut told)?;
+    unfinished.finish()
 }
 
 fn copy_to(
@@ -108,13 +154,6 @@ fn copy_to(
     // A copy of a database in WAL mode is one, too; alone it needs no second file.
     target.pragma_update(None, "journal_mode", "DELETE")?;
     Ok(())
-}
-
-fn check_whole(copy: &Path) -> Result<(), BackupError> {
-    match faults(&Connection::open(copy)?)?.into_iter().next() {
-        None => Ok(()),
-        Some(fault) => Err(BackupError::NotWhole(fault)),
-    }
 }
 
 /// What SQLite finds wrong with a database (PRAGMA integrity_check, foreign_key_check).

@@ -45,6 +45,6 @@ pub(super) fn open_for_checkpoints(path: &Path) -> Result<Connection, StoreError
 }
 
 /// Opens the file for look-ups.
-pub(super) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
+pub(in crate::store) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
     Ok(open_beside(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?)
 }

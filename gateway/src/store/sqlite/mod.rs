@@ -10,7 +10,7 @@ mod checkpoints;
 pub(super) mod database;
 mod outbox;
 mod reader;
-mod reconcile;
+pub(super) mod reconcile;
 mod rows;
 mod tables;
 mod writer;

@@ -5,7 +5,7 @@ use rusqlite::{Connection, types::ValueRef};
 use crate::store::reconcile::{CLOSED_BATCHES, Named, RULES, Reconciliation, closed_batches};
 
 /// Adds everything up anew.
-pub(super) fn check(connection: &Connection) -> rusqlite::Result<Vec<Reconciliation>> {
+pub(in crate::store) fn check(connection: &Connection) -> rusqlite::Result<Vec<Reconciliation>> {
     let moment = connection.unchecked_transaction()?;
     let mut found = RULES
         .iter()

@@ -94,7 +94,7 @@ async fn a_batch_closes_once_with_the_totals_of_its_bookings_and_of_the_ledger(p
 }
 
 /// A store in which everything was done that can be.
-async fn everything_done(place: &Place) -> Arc<dyn Store> {
+pub(super) async fn everything_done(place: &Place) -> Arc<dyn Store> {
     let (store, xid) = approved(place, 500).await;
     let capture = operation(Action::Capture, xid, 300);
     let target = capture.jti;

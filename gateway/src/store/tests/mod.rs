@@ -55,6 +55,7 @@ mod files;
 mod lifecycle;
 mod migrating;
 mod model;
+mod moving;
 mod outbox;
 mod replicas;
 mod waiting;
