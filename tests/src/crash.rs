@@ -6,6 +6,8 @@
 //! workers send what they like until the gateway is killed with SIGKILL. After each kill the ledger has to
 //! balance; at the end every acknowledged receipt has to be among those that the gateway tells.
 //!
+//! Several gateways on one PostgreSQL database are held to the same, one killed while the others go on.
+//!
 //! What was written outlives a killed process. A [`Disk`] can lose with each kill, too, what was not synced: the
 //! library of `tests/power-loss` in the gateway notes what that is, and the harness undoes some of it.
 
@@ -31,6 +33,7 @@ use protocol::{
     jws::Received,
     receipt::{Action, Decision, Receipt},
 };
+use test_postgres::Server;
 use tokio::{runtime::Runtime, task::JoinSet};
 
 use self::{
@@ -47,6 +50,9 @@ const ASKED_AGAIN: usize = 24;
 /// Every second of them is among so many of the latest: if something was lost, it is there.
 const LATEST: u64 = 200;
 
+/// How many gateways share a database.
+const REPLICAS: usize = 3;
+
 /// What becomes of writes when the gateway is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disk {
@@ -54,6 +60,9 @@ pub enum Disk {
     KeepsPower,
     /// Those that were not synced may be lost.
     LosesPower,
+    /// They stay, and are a PostgreSQL server's: three gateways share its database, one of them is killed while the
+    /// others go on, and in every second round the server restarts under load as after a crash.
+    Shared,
     /// All those since the gateway was started may be lost: the disk had lied about every sync. The harness has
     /// to find that out.
     Lies,
@@ -91,6 +100,8 @@ pub struct Summary {
     pub operations: usize,
     /// Requests that were refused, by a limit for example.
     pub refused: usize,
+    /// Restarts of a shared database under load.
+    pub restarts: u32,
     /// Sectors that had something older after a loss of power.
     pub sectors_undone: usize,
     /// Files that had vanished or come back after a loss of power.
@@ -120,6 +131,8 @@ pub struct Harness {
     runtime: Runtime,
     plan: Plan,
     power: Option<Power>,
+    /// Of a shared database.
+    server: Option<Server>,
     /// What is known before the end.
     summary: Summary,
 }
@@ -134,10 +147,15 @@ impl Harness {
             config["limits"]["cancellations_per_minute"] = 1_000_000.into();
         });
         let power = match plan.disk {
-            Disk::KeepsPower => None,
+            Disk::KeepsPower | Disk::Shared => None,
             Disk::LosesPower => Some(Power::over(&place, false)),
             Disk::Lies => Some(Power::over(&place, true)),
         };
+        let server = (plan.disk == Disk::Shared).then(|| {
+            let server = Server::start();
+            place.use_postgres(&server, &server.new_database());
+            server
+        });
         place.add_account(
             "crash",
             workers::PAN,
@@ -155,6 +173,7 @@ impl Harness {
                 .unwrap(),
             plan,
             power,
+            server,
             summary: Summary::default(),
         }
     }
@@ -167,8 +186,8 @@ impl Harness {
         if self.summary.kills == self.plan.kills {
             return false;
         }
-        let gateway = self.start_gateway();
-        let links = Links::to(&gateway, &self.parties);
+        let mut gateways = self.start_gateways();
+        let links = Links::to(&gateways, &self.parties);
         self.look_at_the_store();
         self.finish_what_is_open(&links);
         self.ask_again(&links);
@@ -177,12 +196,24 @@ impl Harness {
             power.fail_in_checkpoint(&mut self.random);
         }
         let workers = self.start_workers(&links);
-        self.runtime.block_on(async {
-            tokio::time::sleep_until((Instant::now() + life).into()).await;
-        });
-        let status = self.end(gateway);
+        if let Some(server) = &self.server {
+            self.live(life);
+            let one = self.random.below(gateways.len() as u64) as usize;
+            gateways.swap_remove(one).kill();
+            if self.summary.kills % 2 == 1 {
+                server.restart();
+                self.summary.restarts += 1;
+            }
+        }
+        self.live(life);
+        let ended: Vec<_> = gateways
+            .into_iter()
+            .map(|gateway| self.end(gateway))
+            .collect();
         self.runtime.block_on(workers.join_all());
-        assert!(status.success() || status.signal() == Some(9), "{status}");
+        for status in ended {
+            assert!(status.success() || status.signal() == Some(9), "{status}");
+        }
         self.summary.kills += 1;
         if let Some(power) = &mut self.power {
             let (undone, is_in_checkpoint) = power.off(&mut self.random);
@@ -193,6 +224,13 @@ impl Harness {
         true
     }
 
+    /// Lets the workers work.
+    fn live(&self, time: Duration) {
+        self.runtime.block_on(async {
+            tokio::time::sleep_until((Instant::now() + time).into()).await;
+        });
+    }
+
     /// As the last gateway left it, or the one that runs found it.
     fn look_at_the_store(&self) {
         self.place.gateway_cli(&["ledger", "check"]);
@@ -201,12 +239,15 @@ impl Harness {
         }
     }
 
-    fn start_gateway(&mut self) -> Service {
+    fn start_gateways(&mut self) -> Vec<Service> {
+        if self.server.is_some() {
+            return (0..REPLICAS).map(|_| self.place.start_gateway()).collect();
+        }
         let Some(power) = &mut self.power else {
-            return self.place.start_gateway();
+            return vec![self.place.start_gateway()];
         };
         power.on(&mut self.random);
-        self.place.start_gateway_with(&power.environment())
+        vec![self.place.start_gateway_with(&power.environment())]
     }
 
     /// Kills the gateway. Where the power fails, it is asked to stop in some of the rounds, and the power fails
@@ -225,8 +266,8 @@ impl Harness {
     /// # Panics
     /// When something that was acknowledged is not true any more.
     pub fn finish(mut self) -> Summary {
-        let gateway = self.start_gateway();
-        let links = Links::to(&gateway, &self.parties);
+        let gateways = self.start_gateways();
+        let links = Links::to(&gateways, &self.parties);
         self.finish_what_is_open(&links);
         let record = self.record.lock().unwrap();
         let mut summary = Summary {
@@ -247,8 +288,9 @@ impl Harness {
                 );
             }
         }
-        let (status, _) = gateway.stop();
-        assert!(status.success());
+        for gateway in gateways {
+            assert!(gateway.stop().0.success());
+        }
         self.look_at_the_store();
         summary
     }
@@ -257,7 +299,8 @@ impl Harness {
     fn finish_what_is_open(&self, links: &Links) {
         let open = std::mem::take(&mut self.record.lock().unwrap().unanswered);
         for asked in open {
-            let answer = self.runtime.block_on(asked.send(links));
+            let links = links.another_s();
+            let answer = self.runtime.block_on(asked.send(&links));
             let mut record = self.record.lock().unwrap();
             match answer {
                 asked::Outcome::Receipt(receipt) => {
@@ -282,7 +325,9 @@ impl Harness {
             };
             let chosen = count - 1 - self.random.below(among) as usize;
             let answered = self.record.lock().unwrap().acknowledged[chosen].clone();
-            let asked::Outcome::Receipt(again) = self.runtime.block_on(answered.asked.send(links))
+            let asked::Outcome::Receipt(again) = self
+                .runtime
+                .block_on(answered.asked.send(&links.another_s()))
             else {
                 panic!(
                     "{} was acknowledged and is refused now",
@@ -298,7 +343,7 @@ impl Harness {
         let mut running = JoinSet::new();
         for _ in 0..self.plan.workers {
             let worker = Worker {
-                links: links.clone(),
+                links: links.another_s(),
                 parties: Arc::clone(&self.parties),
                 record: Arc::clone(&self.record),
                 random: Random::new(self.random.next()),
@@ -313,7 +358,7 @@ impl Harness {
         let path = format!("/v1/authorizations/{xid}");
         let answer = self
             .runtime
-            .block_on(links.merchant.get(&path, HeaderMap::new()))
+            .block_on(links.merchant().get(&path, HeaderMap::new()))
             .unwrap();
         if answer.status != 200 {
             return Vec::new();

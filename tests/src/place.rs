@@ -7,6 +7,7 @@ use std::{
 };
 
 use tempfile::TempDir;
+use test_postgres::Server;
 use toml::{Table, Value};
 
 use crate::{
@@ -68,6 +69,16 @@ impl Place {
         let mut config: Table = toml::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
         change(&mut config);
         fs::write(&path, toml::to_string(&config).unwrap()).unwrap();
+    }
+
+    /// Has the gateway keep payments in an empty PostgreSQL database from now on.
+    pub fn use_postgres(&self, server: &Server, database: &str) {
+        let members = server.members(database);
+        self.edit("gateway/gateway.toml", |config| {
+            let mut store = Table::new();
+            store.insert("postgres".into(), toml::from_str(&members).unwrap());
+            config.insert("store".into(), store.into());
+        });
     }
 
     /// Runs `softhsm-setup` on it.

@@ -105,6 +105,14 @@ impl Server {
         self.directory.join("ca.pem")
     }
 
+    /// The members of a gateway's `[store.postgres]` for a database, over the socket.
+    pub fn members(&self, database: &str) -> String {
+        format!(
+            "socket_directory = {:?}\nport = {}\ndatabase = {database:?}\nuser = {USER:?}\n",
+            self.directory, self.port
+        )
+    }
+
     /// Runs SQL with `psql`, and gives what it prints, rows of bare values.
     pub fn query(&self, database: &str, sql: &str) -> String {
         let output = Command::new("psql")

@@ -33,6 +33,9 @@ struct Options {
     /// With each kill the power fails: what was not synced may be lost.
     #[arg(long)]
     power_loss: bool,
+    /// Three gateways share a PostgreSQL database; one is killed while the others go on, and the server restarts.
+    #[arg(long, conflicts_with = "power_loss")]
+    postgres: bool,
     /// The disk syncs nothing: something acknowledged must be found lost.
     #[arg(long, requires = "power_loss")]
     lying_disk: bool,
@@ -40,6 +43,9 @@ struct Options {
 
 impl Options {
     fn disk(&self) -> Disk {
+        if self.postgres {
+            return Disk::Shared;
+        }
         match (self.power_loss, self.lying_disk) {
             (_, true) => Disk::Lies,
             (true, false) => Disk::LosesPower,

@@ -48,8 +48,8 @@ pub(super) enum Outcome {
 impl Asked {
     pub(super) async fn send(&self, links: &Links) -> Outcome {
         let link = match self.sender {
-            Sender::Merchant => &links.merchant,
-            Sender::Payer => &links.payer,
+            Sender::Merchant => links.merchant(),
+            Sender::Payer => links.payer(),
         };
         let answer = match link
             .post_json(self.path, self.body.clone(), HeaderMap::new())

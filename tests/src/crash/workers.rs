@@ -3,7 +3,10 @@
 
 use std::{
     marker::PhantomData,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use mtls::client::HttpClient;
@@ -35,19 +38,53 @@ pub(super) const EXPIRY: &str = "2031-12";
 
 const CENTS: u64 = 1000;
 
-/// The ways to a running gateway.
+/// The ways to running gateways, of which a sender uses one.
 #[derive(Clone)]
 pub(super) struct Links {
-    pub(super) merchant: HttpClient,
-    pub(super) payer: HttpClient,
+    /// A merchant's and a payer's, of each gateway.
+    ways: Arc<[(HttpClient, HttpClient)]>,
+    own: usize,
+    next: Arc<AtomicUsize>,
 }
 
 impl Links {
-    pub(super) fn to(gateway: &Service, parties: &Parties) -> Self {
+    pub(super) fn to(gateways: &[Service], parties: &Parties) -> Self {
+        let way = |gateway| {
+            (
+                parties.to_gateway(gateway),
+                parties.to_payer_listener(gateway),
+            )
+        };
         Self {
-            merchant: parties.to_gateway(gateway),
-            payer: parties.to_payer_listener(gateway),
+            ways: gateways.iter().map(way).collect(),
+            own: 0,
+            next: Arc::default(),
         }
+    }
+
+    /// Those of a sender that uses the next gateway.
+    pub(super) fn another_s(&self) -> Self {
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        Self {
+            own: next % self.ways.len(),
+            ..self.clone()
+        }
+    }
+
+    /// Those of senders to each of the gateways.
+    fn all(&self) -> impl Iterator<Item = Self> {
+        (0..self.ways.len()).map(|own| Self {
+            own,
+            ..self.clone()
+        })
+    }
+
+    pub(super) fn merchant(&self) -> &HttpClient {
+        &self.ways[self.own].0
+    }
+
+    pub(super) fn payer(&self) -> &HttpClient {
+        &self.ways[self.own].1
     }
 }
 
@@ -73,6 +110,7 @@ impl Worker {
             0..=3 => self.buy().await,
             4 => self.buy_and_withdraw().await,
             5 => self.buy_twice().await,
+            6 => self.buy_everywhere().await,
             _ => self.operate().await,
         }
     }
@@ -84,6 +122,13 @@ impl Worker {
             purchase.body = self.parties.body(&purchase.request, &purchase.signed);
         }
         self.ask(authorization(&purchase)).await
+    }
+
+    /// The same request to all gateways at once: one decision, one answer.
+    async fn buy_everywhere(&mut self) -> Result<(), Gone> {
+        let asked = authorization(&self.purchase());
+        let all = self.links.all().map(|links| (links, asked.clone()));
+        self.ask_all(all.collect()).await
     }
 
     fn purchase(&self) -> Purchase {
@@ -190,12 +235,17 @@ impl Worker {
     }
 
     async fn ask_at_once(&mut self, both: [Asked; 2]) -> Result<(), Gone> {
+        self.ask_all(both.map(|asked| (self.links.clone(), asked)).into())
+            .await
+    }
+
+    async fn ask_all(&mut self, all: Vec<(Links, Asked)>) -> Result<(), Gone> {
         let mut running = JoinSet::new();
-        for asked in both {
-            let (links, record) = (self.links.clone(), Arc::clone(&self.record));
+        for (links, asked) in all {
+            let record = Arc::clone(&self.record);
             running.spawn(async move { ask(&links, &record, asked).await });
         }
-        // Both are waited for, whatever comes of the first.
+        // All are waited for, whatever comes of the first.
         let outcomes = running.join_all().await;
         if outcomes.iter().any(Result::is_err) {
             return Err(Gone);

@@ -34,6 +34,14 @@ fn what_the_gateway_acknowledged_survives_the_loss_of_what_was_not_synced() {
 }
 
 #[test]
+fn what_gateways_on_one_database_acknowledged_survives_their_being_killed_and_its_restarts() {
+    let summary = run(4, Disk::Shared);
+    assert_eq!((summary.kills, summary.restarts), (4, 2));
+    assert!(summary.approved > 20, "{summary:?}");
+    assert!(summary.operations > 10, "{summary:?}");
+}
+
+#[test]
 fn a_disk_that_lies_about_its_syncs_is_found_out() {
     let said = catch_unwind(AssertUnwindSafe(|| run(6, Disk::Lies))).unwrap_err();
     let said = said.downcast::<String>().unwrap();

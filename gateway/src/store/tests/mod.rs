@@ -132,14 +132,7 @@ impl Place {
 
 /// The configuration of a database of the tests' server.
 fn configured(database: &str) -> crate::config::Postgres {
-    let server = Server::shared();
-    toml::from_str(&format!(
-        "socket_directory = {:?}\nport = {}\ndatabase = {database:?}\nuser = {:?}",
-        server.socket_directory(),
-        server.port(),
-        test_postgres::USER
-    ))
-    .unwrap()
+    toml::from_str(&Server::shared().members(database)).unwrap()
 }
 
 /// The rules of the ledger that do not hold.

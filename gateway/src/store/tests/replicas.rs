@@ -122,12 +122,7 @@ async fn holds_that_are_over_are_ended_once_by_whichever_gateway() {
 async fn a_database_that_restarts_under_load_costs_no_command() {
     let server = Server::start();
     let database = server.new_database();
-    let configured: crate::config::Postgres = toml::from_str(&format!(
-        "socket_directory = {:?}\nport = {}\ndatabase = {database:?}\nuser = \"twinseal\"",
-        server.socket_directory(),
-        server.port(),
-    ))
-    .unwrap();
+    let configured: crate::config::Postgres = toml::from_str(&server.members(&database)).unwrap();
     let store: Arc<dyn Store> = Arc::new(
         PostgresStore::open(&configured, &PathBuf::new())
             .await
