@@ -179,6 +179,30 @@ impl Place {
         gateway
     }
 
+    /// Starts the gateway with its store on a disk of its own, that has so many KiB and is seen by the gateway alone.
+    pub fn start_gateway_on_small_disk(&self, kibibytes: u32) -> Service {
+        let disk = self.path("small-disk");
+        fs::create_dir_all(&disk).unwrap();
+        self.edit("gateway/gateway.toml", |config| {
+            config["store"]["path"] = disk.join("gateway.db").to_str().unwrap().into();
+        });
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "--user", "--map-root-user", "sh", "-c"])
+            .arg("mount -t tmpfs -o size=\"$0\"k tmpfs \"$1\" && shift && exec \"$@\"")
+            .arg(kibibytes.to_string())
+            .arg(&disk)
+            .arg(program("twinseal-gateway"))
+            .args(["--log", "json", "--config"])
+            .arg(self.path("gateway/gateway.toml"))
+            .arg("serve");
+        Service::start_command(
+            command,
+            &self.token_environment(),
+            &["merchants", "payers", "admin"],
+        )
+    }
+
     /// Puts a wire between the merchant, at its next start, and the gateway.
     pub fn wire(&self, gateway: &Service) -> Wire {
         let wire = Wire::to(gateway.address("merchants"));

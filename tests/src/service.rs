@@ -55,10 +55,21 @@ impl Service {
         environment: &[(&str, PathBuf)],
         listeners: &[&str],
     ) -> Self {
-        let mut child = Command::new(program(name))
+        let mut command = Command::new(program(name));
+        command
             .args(["--log", "json", "--config"])
             .arg(config)
-            .arg("serve")
+            .arg("serve");
+        Self::start_command(command, environment, listeners)
+    }
+
+    /// Starts a program in another way, and waits as [`Service::start`] does.
+    pub fn start_command(
+        mut command: Command,
+        environment: &[(&str, PathBuf)],
+        listeners: &[&str],
+    ) -> Self {
+        let mut child = command
             .env("RUST_LOG", "debug,hyper=info,rustls=info")
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

@@ -5,6 +5,7 @@
 mod access;
 mod approvals;
 mod declines;
+mod full_disk;
 mod inquiries;
 mod keeping;
 mod lifecycle;
