@@ -62,7 +62,17 @@ pub(crate) async fn export(config: &Config, to: &Path) -> Result<ExitCode, Box<d
 /// Brings everything in a file into the store.
 pub(crate) async fn import(config: &Config, from: &Path) -> Result<ExitCode, Box<dyn Error>> {
     let postgres = match &config.store {
-        config::Store::File(path) => return copy(from, &config.path(path)),
+        config::Store::File(path) => {
+            let to = config.path(path);
+            if to.exists() {
+                return Err(format!(
+                    "{} is there already and stays as it is; what is imported goes where nothing is",
+                    to.display()
+                )
+                .into());
+            }
+            return copy(from, &to);
+        }
         config::Store::Postgres(postgres) => postgres,
     };
     let store = PostgresStore::open(postgres, config.directory()).await?;

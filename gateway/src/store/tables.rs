@@ -47,6 +47,8 @@ pub(super) enum Fault {
     Database(Box<dyn std::error::Error + Send + Sync>),
     #[error("{0} has a strange value")]
     Strange(String),
+    #[error("{0} was not read ahead")]
+    NotRead(&'static str),
     #[error("{0} does not allow it")]
     Constraint(&'static str),
 }

@@ -82,6 +82,11 @@ impl Server {
         self.ask("restart");
     }
 
+    /// Stops the server as a crash would; [`Server::restart`] starts it again.
+    pub fn stop(&self) {
+        self.ask("stop");
+    }
+
     fn ask(&self, command: &str) {
         let mut script = self.script.lock().unwrap();
         writeln!(script.commands.as_ref().unwrap(), "{command}").unwrap();

@@ -3,7 +3,9 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio_postgres::{Client, IsolationLevel, NoTls, error::SqlState};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -46,10 +48,11 @@ pub(super) async fn open(config: &Postgres, directory: &Path) -> Result<Pool, St
     };
     let pool = pool(config, directory).map_err(unusable)?;
     let mut client = pool.get().await.map_err(|error| {
-        unusable(format!(
-            "{}; is it running, and is the gateway let in?",
-            told(&error)
-        ))
+        let told = match &error {
+            PoolError::Backend(error) => told(error),
+            error => told(error),
+        };
+        unusable(format!("{told}; is it running, and is the gateway let in?"))
     })?;
     check_durable(&client).await.map_err(unusable)?;
     for _ in 1..TRIES {
@@ -66,13 +69,21 @@ pub(super) async fn open(config: &Postgres, directory: &Path) -> Result<Pool, St
     ))
 }
 
-/// An error with its cause, which says more.
-fn told(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut told = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        told = format!("{told}: {next}");
-        cause = next.source();
+/// What an error says, in its cause's words where they say more.
+pub(super) fn told(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut told = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let said = error.to_string();
+        // A cause is often repeated, or announced without a word about it.
+        if !told.contains(&said) && said != "db error" {
+            told = match told.as_str() {
+                "" => said,
+                told if said.contains(told) => said,
+                told => format!("{told}: {said}"),
+            };
+        }
+        next = error.source();
     }
     told
 }

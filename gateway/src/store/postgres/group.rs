@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_postgres::{error::SqlState, types::ToSql};
 
-use super::{load, working_set::WorkingSet};
+use super::{database::told, load, working_set::WorkingSet};
 use crate::store::{
     StoreError,
     tables::{Fault, Transaction, Wanted},
@@ -61,8 +61,8 @@ trait Job: Send {
     fn begin(&self) -> bool;
     /// Does it with the rows read ahead, and keeps what comes of it.
     fn act(&mut self, set: &mut WorkingSet) -> Result<(), Fault>;
-    /// When its caller stops waiting.
-    fn end(&self) -> Instant;
+    /// Until when it should be done.
+    fn deadline(&self) -> Instant;
     /// Tells the caller what came of it, or why nothing did.
     fn answer(self: Box<Self>, durable: Result<(), StoreError>);
 }
@@ -89,8 +89,8 @@ impl<T: Transaction> Job for Asked<T> {
         Ok(())
     }
 
-    fn end(&self) -> Instant {
-        self.deadline + COMMIT_GRACE
+    fn deadline(&self) -> Instant {
+        self.deadline
     }
 
     fn answer(self: Box<Self>, durable: Result<(), StoreError>) {
@@ -210,7 +210,7 @@ impl From<PoolError> for NotDone {
     fn from(error: PoolError) -> Self {
         match error {
             PoolError::Backend(error) => error.into(),
-            error => Self::Lost(error.to_string()),
+            error => Self::Lost(told(&error)),
         }
     }
 }
@@ -224,7 +224,7 @@ impl From<tokio_postgres::Error> for NotDone {
             SqlState::LOCK_NOT_AVAILABLE,
         ];
         let Some(database) = error.as_db_error() else {
-            return Self::Lost(error.to_string());
+            return Self::Lost(told(&error));
         };
         let code = database.code();
         let told = format!("{} ({})", database.message(), code.code());
@@ -264,6 +264,10 @@ impl Group {
                     }
                     return None;
                 }
+                Ok(Err(Attempt::Faulty(_, Fault::NotRead(what)))) => {
+                    // It came to be after the accounts were locked, from another gateway.
+                    NotDone::Conflict(format!("{what} was not there yet"))
+                }
                 Ok(Err(Attempt::Faulty(position, fault))) => {
                     // The others did nothing wrong.
                     let job = self.jobs.remove(position);
@@ -300,12 +304,17 @@ impl Group {
         None
     }
 
-    /// Tells those whose callers stop waiting now.
+    /// Tells those that are late. What may be durable is waited for as long as its caller does.
     fn refuse_those_over(&mut self, told: &str) {
         let now = Instant::now();
+        let grace = if self.is_in_doubt {
+            COMMIT_GRACE
+        } else {
+            Duration::ZERO
+        };
         let (over, waiting): (Jobs, Jobs) = std::mem::take(&mut self.jobs)
             .into_iter()
-            .partition(|job| job.end() <= now);
+            .partition(|job| job.deadline() + grace <= now);
         self.jobs = waiting;
         for job in over {
             self.refuse(job, told);

@@ -25,6 +25,7 @@ use protocol::{
     identifiers::{Jti, Xid},
     names::{ClientName, MerchantName},
 };
+use tokio::time::timeout_at;
 
 use self::{group::Groups, moving::NotMoved};
 use super::{
@@ -195,7 +196,12 @@ impl Store for PostgresStore {
 
     async fn canary(&self, deadline: Instant) -> Result<(), StoreError> {
         let stamp = Stamp(i64::from(std::process::id()));
-        self.groups.run(stamp, deadline).await?;
-        look_ups::stamp(&self.pool).await
+        let works = async {
+            self.groups.run(stamp, deadline).await?;
+            look_ups::stamp(&self.pool).await
+        };
+        // Whether it becomes durable later is nobody's question.
+        let late = |_| StoreError::Unavailable("the database does not answer".to_owned());
+        timeout_at(deadline.into(), works).await.map_err(late)?
     }
 }

@@ -97,13 +97,9 @@ impl Ids {
     }
 }
 
-/// Asked for what was not read ahead.
-fn not_read(what: &str) -> Fault {
-    Fault::strange(&format!("{what}, which was not read ahead,"))
-}
-
-fn clone<T: Clone>(what: &str, found: Option<&T>) -> Result<T, Fault> {
-    found.cloned().ok_or_else(|| not_read(what))
+/// What was asked for, if it was read ahead.
+fn clone<T: Clone>(what: &'static str, found: Option<&T>) -> Result<T, Fault> {
+    found.cloned().ok_or_else(|| Fault::NotRead(what))
 }
 
 impl WorkingSet {
@@ -116,7 +112,7 @@ impl WorkingSet {
     fn loaded(&mut self, xid: Xid) -> Result<&mut LoadedPayment, Fault> {
         self.payments
             .get_mut(&xid)
-            .ok_or_else(|| not_read("a payment"))?
+            .ok_or_else(|| Fault::NotRead("a payment"))?
             .as_mut()
             .ok_or_else(|| Fault::strange("a payment that is not there"))
     }
@@ -135,7 +131,7 @@ impl Tables for WorkingSet {
         let found = self
             .payments
             .get(&xid)
-            .ok_or_else(|| not_read("a payment"))?;
+            .ok_or_else(|| Fault::NotRead("a payment"))?;
         Ok(found.as_ref().map(|loaded| loaded.record.clone()))
     }
 
@@ -143,7 +139,7 @@ impl Tables for WorkingSet {
         let found = self
             .payments
             .get(&xid)
-            .ok_or_else(|| not_read("a payment"))?;
+            .ok_or_else(|| Fault::NotRead("a payment"))?;
         Ok(found.is_some())
     }
 
@@ -185,7 +181,7 @@ impl Tables for WorkingSet {
         let asked = (merchant.clone(), jti);
         // Bookings are read with the requests that made them.
         if !self.requests.contains_key(&asked) {
-            return Err(not_read("a booking"));
+            return Err(Fault::NotRead("a booking"));
         }
         Ok(self.bookings.get(&asked).map(|(_, booking)| *booking))
     }
@@ -212,13 +208,16 @@ impl Tables for WorkingSet {
     ) -> Result<Option<BatchRecord>, Fault> {
         let asked = (merchant.clone(), jti);
         if !self.requests.contains_key(&asked) {
-            return Err(not_read("a closed batch"));
+            return Err(Fault::NotRead("a closed batch"));
         }
         Ok(self.closed_batches.get(&asked).cloned())
     }
 
     fn batch_totals(&mut self, batch: BatchId) -> Result<BatchTotals, Fault> {
-        let lines = self.lines.get(&batch).ok_or_else(|| not_read("a batch"))?;
+        let lines = self
+            .lines
+            .get(&batch)
+            .ok_or_else(|| Fault::NotRead("a batch"))?;
         batch_totals(lines)
     }
 
@@ -241,7 +240,7 @@ impl Tables for WorkingSet {
             let balance = self
                 .balances
                 .get_mut(&book)
-                .ok_or_else(|| not_read("a balance"))?;
+                .ok_or_else(|| Fault::NotRead("a balance"))?;
             *balance = balance
                 .checked_add(change)
                 .ok_or_else(|| Fault::strange("a balance"))?;
@@ -361,7 +360,7 @@ impl Tables for WorkingSet {
         let (_, booking) = self
             .bookings
             .get_mut(&asked)
-            .ok_or_else(|| not_read("a booking"))?;
+            .ok_or_else(|| Fault::NotRead("a booking"))?;
         booking.booking.net = net;
         self.changes.nets.insert(asked, net);
         Ok(())

@@ -219,3 +219,26 @@ async fn a_foreign_a_newer_and_a_forgetful_database_are_refused() {
     let error = refused("not_there").await;
     assert!(error.contains("does not exist"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_gone_is_told_by_the_deadline_and_what_was_told_as_not_done_is_never_done()
+ {
+    let server = Server::start();
+    let database = server.new_database();
+    let configured: crate::config::Postgres = toml::from_str(&server.members(&database)).unwrap();
+    let store = PostgresStore::open(&configured, &PathBuf::new())
+        .await
+        .unwrap();
+    add_account(&store, 1000).await;
+    server.stop();
+    let started = Instant::now();
+    let canary = store.canary(started + Duration::from_millis(500)).await;
+    assert!(matches!(canary, Err(StoreError::Unavailable(_))));
+    let refused = store
+        .authorize(command(400), Instant::now() + Duration::from_millis(500))
+        .await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))));
+    server.restart();
+    decided(store.authorize(command(1), soon()).await.unwrap());
+    assert_eq!(store.accounts(None).await.unwrap()[0].held, 1);
+}

@@ -47,3 +47,25 @@ async fn a_store_that_can_t_be_written_does_not_pass_for_one_that_can() {
     let late = Instant::now() + Duration::from_millis(50);
     assert!(store.canary(late).await.is_err());
 }
+
+#[tokio::test]
+async fn who_reads_for_long_lets_the_log_grow_and_no_commit_wait_for_long() {
+    let place = Place::sqlite();
+    let store = with_account(&place, 1000).await;
+    let reader = Connection::open(place.path()).unwrap();
+    reader.execute_batch("BEGIN").unwrap();
+    let count = "SELECT count(*) FROM evidence";
+    let before: i64 = reader.query_row(count, [], |row| row.get(0)).unwrap();
+    // Twice the log after which it begins anew, and at least one try of that.
+    let started = Instant::now();
+    let mut written = 0;
+    while written < 128 << 20 || started.elapsed() < Duration::from_secs(2) {
+        let mut large = command(1);
+        large.evidence.request = "x".repeat(4 << 20);
+        written += large.evidence.request.len();
+        let late = Instant::now() + Duration::from_secs(3);
+        decided(store.authorize(large, late).await.unwrap());
+    }
+    let after: i64 = reader.query_row(count, [], |row| row.get(0)).unwrap();
+    assert_eq!(before, after);
+}
