@@ -16,7 +16,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 const LIBRARY_MIN: i32 = 3_051_003;
 
 /// How long is waited for another process that has the file.
-const BUSY: Duration = Duration::from_secs(5);
+pub const BUSY: Duration = Duration::from_secs(5);
 
 /// The pause between tries where SQLite itself does not wait.
 const PAUSE: Duration = Duration::from_millis(20);

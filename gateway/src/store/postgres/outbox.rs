@@ -71,11 +71,12 @@ impl Outbox for PostgresStore {
         command: ClaimEvents,
         deadline: Instant,
     ) -> Result<Vec<ClaimedEvent>, StoreError> {
-        // What another gateway is taking at this moment is left to it.
+        // What another gateway is taking at this moment is left to it. An array is made once, whatever the plan: no
+        // more are taken than were asked for.
         self.event_rows(
             "UPDATE event SET tries = tries + 1, next_try = $4
-             WHERE id IN (SELECT id FROM event WHERE merchant = $1 AND next_try <= $2
-                 ORDER BY next_try LIMIT $3 FOR UPDATE SKIP LOCKED)
+             WHERE id = ANY (ARRAY(SELECT id FROM event WHERE merchant = $1 AND next_try <= $2
+                 ORDER BY next_try LIMIT $3 FOR UPDATE SKIP LOCKED))
              RETURNING id, kind, body, tries",
             &[
                 &command.merchant.as_str(),
@@ -149,8 +150,8 @@ impl Outbox for PostgresStore {
     async fn forget_events(&self, before: Timestamp, deadline: Instant) -> Result<u64, StoreError> {
         let forgotten = self
             .event_rows(
-                "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE at < $1
-                     LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING id",
+                "DELETE FROM event WHERE id = ANY (ARRAY(SELECT id FROM event WHERE at < $1
+                     LIMIT $2 FOR UPDATE SKIP LOCKED)) RETURNING id",
                 &[&signed(before.0)?, &i64::from(FORGOTTEN_MAX)],
                 Some(deadline),
                 outbox::event_id,

@@ -6,7 +6,11 @@ use std::{path::Path, time::Duration, time::Instant};
 use protocol::receipt::Code;
 use rusqlite::TransactionBehavior;
 
-use super::{checkpoints::Checkpoints, database, tables::Rows};
+use super::{
+    checkpoints::{Checkpoints, Restart},
+    database,
+    tables::Rows,
+};
 use crate::store::{
     StoreError,
     commands::Authorize,
@@ -24,7 +28,8 @@ pub(crate) fn write_approvals(
     group: usize,
 ) -> Result<Duration, StoreError> {
     let mut connection = database::open_for_writing(path)?;
-    let _checkpoints = Checkpoints::start(path)?;
+    let restart = Restart::default();
+    let _checkpoints = Checkpoints::start(path, &restart)?;
     let mut write = || -> Result<Duration, Fault> {
         let mut accounts = Vec::with_capacity(requests.len());
         for request in requests {
@@ -39,6 +44,7 @@ pub(crate) fn write_approvals(
                 request.keep(&mut Rows(&transaction), Code::Approved, account)?;
             }
             transaction.commit()?;
+            restart.if_wanted(&connection);
         }
         Ok(started.elapsed())
     };

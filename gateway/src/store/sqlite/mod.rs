@@ -23,7 +23,12 @@ use protocol::{
     names::{ClientName, MerchantName},
 };
 
-use self::{checkpoints::Checkpoints, reader::Readers, tables::Rows, writer::Writer};
+use self::{
+    checkpoints::{Checkpoints, Restart},
+    reader::Readers,
+    tables::Rows,
+    writer::Writer,
+};
 use super::{
     Store, StoreError,
     commands::{
@@ -50,10 +55,11 @@ impl SqliteStore {
     /// When the file is another program's, newer than this one, locked, or can't be written.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let connection = database::open_for_writing(path)?;
+        let restart = Restart::default();
         Ok(Self {
             readers: Readers::open(path)?,
-            _checkpoints: Checkpoints::start(path)?,
-            writer: Writer::start(connection)?,
+            _checkpoints: Checkpoints::start(path, &restart)?,
+            writer: Writer::start(connection, restart)?,
         })
     }
 

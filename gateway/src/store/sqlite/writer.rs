@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use rusqlite::{Connection, Savepoint, TransactionBehavior};
 use tokio::sync::oneshot;
 
+use super::checkpoints::Restart;
 use crate::store::{
     StoreError,
     tables::Fault,
@@ -49,11 +50,11 @@ impl Drop for Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> Result<Self, StoreError> {
+    pub(super) fn start(connection: Connection, restart: Restart) -> Result<Self, StoreError> {
         let (queue, commands) = crossbeam_channel::bounded(QUEUE_MAX);
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || write(connection, &commands))
+            .spawn(move || write(connection, &commands, &restart))
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
         Ok(Self {
             queue: Some(queue),
@@ -109,7 +110,7 @@ fn command<T: Send + 'static>(
     })
 }
 
-fn write(mut connection: Connection, commands: &Receiver<Command>) {
+fn write(mut connection: Connection, commands: &Receiver<Command>, restart: &Restart) {
     while let Ok(first) = commands.recv() {
         let group = std::iter::once(first)
             .chain(commands.try_iter())
@@ -121,6 +122,7 @@ fn write(mut connection: Connection, commands: &Receiver<Command>) {
                 Err(error) => Err(StoreError::Unavailable(error.to_string())),
             });
         }
+        restart.if_wanted(&connection);
     }
 }
 
