@@ -110,6 +110,17 @@ async fn on_sqlite(options: &Bench) -> Result<Vec<Phase>, Box<dyn Error>> {
         fill(&mut bench, &path, count, options.at_once)?;
         phases.push(measure("SQLite", options, &mut bench, &store, bare).await?);
     }
+    if let Some(keep) = &options.keep {
+        // Its last user brings the log back.
+        drop(store);
+        fs::rename(&path, keep).map_err(|error| {
+            format!(
+                "{} can't be kept as {}: {error}; name a file on the same disk",
+                path.display(),
+                keep.display()
+            )
+        })?;
+    }
     Ok(phases)
 }
 

@@ -113,6 +113,9 @@ pub(crate) struct Bench {
     /// Bytes of evidence that each leaves.
     #[arg(long, default_value_t = 6000)]
     pub(crate) evidence: usize,
+    /// Keep the file with what was written, to measure a gateway with it.
+    #[arg(long, value_name = "FILE", conflicts_with = "postgres")]
+    pub(crate) keep: Option<PathBuf>,
     /// Fill the store with so many authorizations after the first rounds, then measure again.
     #[arg(long, value_name = "AUTHORIZATIONS")]
     pub(crate) fill: Option<u64>,

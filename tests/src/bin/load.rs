@@ -14,6 +14,7 @@
 
 use std::{
     fs,
+    path::PathBuf,
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -58,6 +59,10 @@ struct Options {
     /// PKCS#11 sessions of the gateway.
     #[arg(long, default_value_t = 4)]
     sessions: i64,
+    /// The gateway's store, one that has much in it for example (`twinseal-gateway bench --fill N --keep FILE`); it is
+    /// changed. A new one without it.
+    #[arg(long)]
+    store: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -71,6 +76,10 @@ fn main() {
         config["token"]["sessions"] = options.sessions.into();
         config["token"]["queue_max"] = 4096.into();
         config["limits"]["requests_per_second"] = 1_000_000.into();
+        if let Some(store) = &options.store {
+            let store = fs::canonicalize(store).unwrap();
+            config["store"]["path"] = store.to_str().unwrap().into();
+        }
         // One merchant at one address has all connections, and may replace each.
         for limit in [
             "connections",
