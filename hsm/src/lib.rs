@@ -6,18 +6,29 @@
 //! [`AgreementKey`], [`DataKey`], [`IndexKey`]. [`provision`] makes tokens and keys.
 
 mod error;
+mod key;
+mod keyring;
 mod keys;
+mod metering;
 mod module;
+mod object;
+mod operations;
 pub mod pin;
 mod point;
 pub mod policy;
 pub mod provision;
+mod queue;
+mod recovery;
 pub mod signature;
 mod token;
+mod tokens;
 pub mod uri;
+mod watchdog;
 mod worker;
 
 pub use error::{HsmError, StartError};
 pub use keys::{AgreementKey, DataKey, IndexKey, SharedSecret, SigningKey};
 pub use point::P256Point;
-pub use token::{Token, TokenConfig};
+pub use queue::WorkClass;
+pub use token::{Condition, TokenConfig};
+pub use tokens::{TokenStatus, Tokens};

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use cryptoki::{
-    context::Pkcs11,
     mechanism::Mechanism,
     object::{Attribute, AttributeType, ObjectClass},
     session::{Session, UserType},
@@ -14,10 +13,11 @@ use cryptoki::{
 
 use crate::{
     error::StartError,
-    module,
+    module::Module,
+    object::{find_key, public_point},
     pin::Pin,
     policy::{AttributeFinding, KeyUse, P256_PARAMS},
-    token::{find_key, log_in, public_point},
+    token::log_in,
     uri::Pkcs11Uri,
 };
 
@@ -64,10 +64,10 @@ pub enum ProvisionError {
 /// # Errors
 /// When the module can't be loaded.
 pub fn tokens(module_path: &Path) -> Result<Vec<TokenInfo>, ProvisionError> {
-    let module = module::load(module_path)?;
+    let module = Module::load(module_path)?;
     let mut tokens = Vec::new();
-    for slot in module.get_slots_with_initialized_token()? {
-        let token = module.get_token_info(slot)?;
+    for slot in module.functions().get_slots_with_initialized_token()? {
+        let token = module.functions().get_token_info(slot)?;
         tokens.push(TokenInfo {
             label: token.label().to_owned(),
             serial: token.serial_number().to_owned(),
@@ -89,13 +89,17 @@ pub fn init_token(
     so_pin: &Pin,
     user_pin: &Pin,
 ) -> Result<(), ProvisionError> {
-    let module = module::load(module_path)?;
+    let module = Module::load(module_path)?;
     let uri = Pkcs11Uri::for_token(label);
-    match module::find_token(&module, &uri) {
-        Ok(slot) if !module.get_token_info(slot)?.user_pin_initialized() => {}
+    match module.find_token(&uri) {
+        Ok(slot)
+            if !module
+                .functions()
+                .get_token_info(slot)?
+                .user_pin_initialized() => {}
         Err(StartError::NotOneToken { found: 0, .. }) => {
             let free = free_slot(&module)?.ok_or(ProvisionError::NoFreeSlot)?;
-            module.init_token(free, so_pin.auth(), label)?;
+            module.functions().init_token(free, so_pin.auth(), label)?;
         }
         Ok(_) | Err(StartError::NotOneToken { .. }) => {
             return Err(ProvisionError::TokenExists(label.to_owned()));
@@ -103,8 +107,8 @@ pub fn init_token(
         Err(error) => return Err(error.into()),
     }
     // SoftHSM moves a token to another slot when it is initialised: it is found anew by its label.
-    let slot = module::find_token(&module, &uri)?;
-    let session = module.open_rw_session(slot)?;
+    let slot = module.find_token(&uri)?;
+    let session = module.functions().open_rw_session(slot)?;
     session.login(UserType::So, Some(so_pin.auth()))?;
     session.init_pin(user_pin.auth())?;
     session.logout()?;
@@ -112,9 +116,9 @@ pub fn init_token(
 }
 
 /// A slot whose token was not initialised.
-fn free_slot(module: &Pkcs11) -> Result<Option<Slot>, ProvisionError> {
-    for slot in module.get_slots_with_token()? {
-        if !module.get_token_info(slot)?.token_initialized() {
+fn free_slot(module: &Module) -> Result<Option<Slot>, ProvisionError> {
+    for slot in module.functions().get_slots_with_token()? {
+        if !module.functions().get_token_info(slot)?.token_initialized() {
             return Ok(Some(slot));
         }
     }
@@ -145,10 +149,10 @@ impl TokenAdmin {
     /// # Errors
     /// When the module, the token or the PIN is not as said.
     pub fn open(module_path: &Path, uri: &Pkcs11Uri, pin: &Pin) -> Result<Self, ProvisionError> {
-        let module = module::load(module_path)?;
-        let slot = module::find_token(&module, uri)?;
+        let module = Module::load(module_path)?;
+        let slot = module.find_token(uri)?;
         Ok(Self {
-            session: log_in(&module, slot, pin)?,
+            session: log_in(&module, slot, pin)?.into_session()?,
         })
     }
 
@@ -321,6 +325,6 @@ fn random_id() -> Result<[u8; 16], ProvisionError> {
     let mut id = [0; 16];
     SystemRandom::new()
         .fill(&mut id)
-        .map_err(|_| ProvisionError::Start(StartError::NoRandomness))?;
+        .map_err(|_| ProvisionError::WrongResult("the operating system gave no random bytes"))?;
     Ok(id)
 }

@@ -5,6 +5,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use cryptoki::{
@@ -16,7 +17,7 @@ use cryptoki::{
     types::AuthPin,
 };
 use hsm::{
-    StartError, Token, TokenConfig,
+    StartError, TokenConfig, Tokens,
     pin::{Pin, PinSource},
     policy::KeyUse,
     provision::{self, TokenAdmin},
@@ -185,7 +186,7 @@ impl TokenDirectory {
 
     /// Opens the token that must not open.
     pub(crate) fn refused(&self, config: &TokenConfig) -> StartError {
-        match Token::open(config) {
+        match open(config) {
             Ok(_) => panic!("the token was opened"),
             Err(error) => error,
         }
@@ -220,6 +221,11 @@ impl TokenDirectory {
             Err(error) => panic!("{error}"),
         }
     }
+}
+
+/// Opens one token.
+pub(crate) fn open(config: &TokenConfig) -> Result<Tokens, StartError> {
+    Tokens::open(std::slice::from_ref(config), Duration::from_secs(60))
 }
 
 /// The private or secret key with this label.
