@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hsm::Tokens;
 use mtls::{SharedTrust, rate_limit::RateLimit};
 use protocol::{
     names::{ClientName, GatewayName, MerchantName},
@@ -19,9 +20,10 @@ use crate::{
     store::{Store, outbox::Subscribers},
 };
 
-/// Keys, trust, store and limits of one gateway.
+/// Tokens, keys, trust, store and limits of one gateway.
 pub(crate) struct Gateway {
     pub(crate) name: GatewayName,
+    pub(crate) tokens: Tokens,
     pub(crate) keys: GatewayKeys,
     trust: SharedTrust,
     pub(crate) merchants: MerchantDirectory,
@@ -44,6 +46,7 @@ pub(crate) struct Gateway {
 impl Gateway {
     pub(crate) fn new(
         name: GatewayName,
+        tokens: Tokens,
         keys: GatewayKeys,
         trust: SharedTrust,
         merchants: MerchantDirectory,
@@ -53,6 +56,7 @@ impl Gateway {
     ) -> Self {
         Self {
             name,
+            tokens,
             keys,
             trust,
             merchants,
