@@ -13,6 +13,7 @@ use crate::{
     point::P256Point,
     queue::WorkClass,
     tokens::{Task, Tokens},
+    worker::Input,
 };
 
 /// What all keys have.
@@ -59,6 +60,7 @@ impl Shared {
             class: usage.class,
             metrics: Arc::clone(&usage.metrics),
             operation: Arc::new(operation),
+            input: Input::Checked,
         }
     }
 
@@ -248,9 +250,12 @@ impl DataKey {
             return Err(HsmError::InvalidInput);
         }
         let (aad, sealed) = (aad.to_vec(), sealed.to_vec());
-        let task = self.shared.task(&self.decrypt, move |session, handle| {
-            operations::decrypt(session, handle, &aad, &sealed)
-        });
+        let task = Task {
+            input: Input::Doubtful,
+            ..self.shared.task(&self.decrypt, move |session, handle| {
+                operations::decrypt(session, handle, &aad, &sealed)
+            })
+        };
         self.shared.tokens.run(&task, deadline).await
     }
 

@@ -26,7 +26,7 @@ use crate::{
     token::{Condition, Token, TokenConfig},
     uri::Pkcs11Uri,
     watchdog::{self, News},
-    worker::{self, Blocking, Failure, Job, OneShot, Operation, Reply},
+    worker::{self, Blocking, Failure, Input, Job, OneShot, Operation, Reply},
 };
 
 /// An operation is tried once, and once more elsewhere or later.
@@ -335,8 +335,8 @@ impl Tokens {
     /// Waits for a token to come back, if one went away a moment ago.
     async fn one_that_is_back(&self, deadline: Instant) -> Result<&Arc<Token>, HsmError> {
         let _waiting = self.wait()?;
-        let end = deadline.min(self.patience());
         loop {
+            let end = deadline.min(self.patience());
             let told = self.0.news.next();
             tokio::pin!(told);
             told.as_mut().enable();
@@ -351,7 +351,7 @@ impl Tokens {
 
     fn one_that_is_back_blocking(&self, deadline: Instant) -> Result<&Arc<Token>, HsmError> {
         let _waiting = self.wait()?;
-        let end = deadline.min(self.patience());
+        let end = || deadline.min(self.patience());
         self.0
             .news
             .wait_blocking(end, || self.choose(None))
@@ -405,6 +405,7 @@ impl Tokens {
         let job: Job = worker::job(
             Arc::clone(&task.key),
             Arc::clone(&task.operation),
+            task.input,
             task.metrics[place].clone(),
             deadline,
             reply,
@@ -428,6 +429,7 @@ pub(crate) struct Task<T> {
     /// For each token of the set.
     pub(crate) metrics: Arc<[OperationMetrics]>,
     pub(crate) operation: Arc<Operation<T>>,
+    pub(crate) input: Input,
 }
 
 /// What an outcome means for the caller; or why another token may do better.

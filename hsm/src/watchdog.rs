@@ -39,14 +39,18 @@ impl News {
         self.notify.notified()
     }
 
-    /// Waits until something is found, and looks again after each change.
-    pub(crate) fn wait_blocking<T>(&self, end: Instant, find: impl Fn() -> Option<T>) -> Option<T> {
+    /// Waits until something is found, and looks again after each change; until when, too.
+    pub(crate) fn wait_blocking<T>(
+        &self,
+        end: impl Fn() -> Instant,
+        find: impl Fn() -> Option<T>,
+    ) -> Option<T> {
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(found) = find() {
                 return Some(found);
             }
-            let left = end.saturating_duration_since(Instant::now());
+            let left = end().saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return None;
             }

@@ -3,7 +3,7 @@
 //! A return code alone does not say whether the input or the token is bad: for one fault, modules give different codes.
 //! So after any failure the session is given up, because an abandoned C_SignInit would leave it unusable
 //! (CKR_OPERATION_ACTIVE), and the key's canary sings on a new one. Only a canary that fails counts against the token.
-//! When it sings, the operation is tried once more; if it fails again, the input is blamed.
+//! When it sings, the operation is tried once more; if it fails again, the input is blamed, unless it was checked before.
 
 use std::{
     sync::{Arc, MutexGuard, PoisonError},
@@ -29,6 +29,15 @@ use crate::{
 /// What is to be done with a key, perhaps twice. None of the operations changes anything in a token.
 pub(crate) type Operation<T> =
     dyn Fn(&Session, ObjectHandle) -> Result<T, OperationError> + Send + Sync;
+
+/// What is known of an operation's input.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// No token that works can fail because of it.
+    Checked,
+    /// It may be rubbish.
+    Doubtful,
+}
 
 /// Why there is no result.
 #[derive(Debug)]
@@ -82,6 +91,7 @@ impl<T: Send + 'static> Reply<T> for Blocking<T> {
 pub(crate) fn job<T: Send + 'static>(
     key: Arc<Key>,
     operation: Arc<Operation<T>>,
+    input: Input,
     metrics: OperationMetrics,
     deadline: Instant,
     reply: impl Reply<T>,
@@ -100,7 +110,7 @@ pub(crate) fn job<T: Send + 'static>(
         }
         let outcome = match desk {
             Ok(desk) => {
-                let outcome = perform(desk, &key, &*operation);
+                let outcome = perform(desk, &key, &*operation, input);
                 metrics.executed(started.elapsed());
                 outcome
             }
@@ -116,7 +126,12 @@ pub(crate) fn job<T: Send + 'static>(
 }
 
 /// Does an operation, and settles whom a failure is to be blamed on.
-fn perform<T>(desk: &mut Desk<'_>, key: &Key, operation: &Operation<T>) -> Result<T, Failure> {
+fn perform<T>(
+    desk: &mut Desk<'_>,
+    key: &Key,
+    operation: &Operation<T>,
+    input: Input,
+) -> Result<T, Failure> {
     let Some(handle) = desk.live.handle(key.number()) else {
         return Err(desk.suspect(format!("it has no key {}", key.name())));
     };
@@ -124,13 +139,18 @@ fn perform<T>(desk: &mut Desk<'_>, key: &Key, operation: &Operation<T>) -> Resul
         Ok(done) => return Ok(done),
         Err(error) => error,
     };
-    if let Err(canary) = desk.attempt(handle, |session, handle| key.canary(session, handle)) {
+    let mut sing = || desk.attempt(handle, |session, handle| key.canary(session, handle));
+    // Twice, as one code in passing is no reason to log in anew.
+    if let Err(canary) = sing().or_else(|_| sing()) {
         let reason = format!("key {}: {first}; its canary: {canary}", key.name());
         return Err(desk.suspect(reason));
     }
-    desk.attempt(handle, operation).map_err(|again| {
-        tracing::info!(key = key.name(), error = %again, "the token works, the input does not");
-        Failure::Input
+    desk.attempt(handle, operation).map_err(|again| match input {
+        Input::Checked => Failure::Token(format!("key {}: {first}; again: {again}", key.name())),
+        Input::Doubtful => {
+            tracing::info!(key = key.name(), error = %again, "the token works, the input does not");
+            Failure::Input
+        }
     })
 }
 

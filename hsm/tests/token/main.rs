@@ -4,11 +4,13 @@
 
 mod directory;
 mod metering;
+mod misbehaving;
 mod one_use;
 mod opening;
 mod pins;
 mod policy;
 mod provisioning;
+mod recovery;
 mod secrecy;
 mod templates;
 mod workers;
