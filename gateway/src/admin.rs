@@ -85,7 +85,7 @@ async fn ready(gateway: &Gateway) -> Answer {
         };
         parts.insert(format!("key {key}"), said);
     }
-    for token in gateway.tokens.status() {
+    for token in gateway.keys.tokens.status() {
         let said = match token.condition {
             Condition::Up => "ok".to_owned(),
             Condition::Away { reason, .. } => format!("away: {reason}"),

@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hsm::Tokens;
 use mtls::{SharedTrust, rate_limit::RateLimit};
 use protocol::{
     names::{ClientName, GatewayName, MerchantName},
@@ -20,10 +19,9 @@ use crate::{
     store::{Store, outbox::Subscribers},
 };
 
-/// Tokens, keys, trust, store and limits of one gateway.
+/// Keys, trust, store and limits of one gateway.
 pub(crate) struct Gateway {
     pub(crate) name: GatewayName,
-    pub(crate) tokens: Tokens,
     pub(crate) keys: GatewayKeys,
     trust: SharedTrust,
     pub(crate) merchants: MerchantDirectory,
@@ -46,7 +44,6 @@ pub(crate) struct Gateway {
 impl Gateway {
     pub(crate) fn new(
         name: GatewayName,
-        tokens: Tokens,
         keys: GatewayKeys,
         trust: SharedTrust,
         merchants: MerchantDirectory,
@@ -56,7 +53,6 @@ impl Gateway {
     ) -> Self {
         Self {
             name,
-            tokens,
             keys,
             trust,
             merchants,

@@ -27,6 +27,8 @@ pub(crate) struct Certified {
 
 /// The keys, each usable for one thing only.
 pub(crate) struct GatewayKeys {
+    /// Where they are.
+    pub(crate) tokens: Tokens,
     pub(crate) tls: SigningKey,
     pub(crate) signing: SigningKey,
     pub(crate) encryption: AgreementKey,
@@ -81,7 +83,7 @@ impl GatewayKeys {
     /// Finds every key, holds it against its policy and its certificate, and runs a canary on it.
     pub(crate) fn open(
         config: &Config,
-        tokens: &Tokens,
+        tokens: Tokens,
         trust: &Trust,
         now: Timestamp,
     ) -> Result<Self, KeysError> {
@@ -110,6 +112,7 @@ impl GatewayKeys {
             tls_certificate,
             signing_certificate,
             encryption_certificate,
+            tokens,
         })
     }
 

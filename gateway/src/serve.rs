@@ -35,7 +35,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let trust = config.trust.load_shared(config.directory(), mtls::now())?;
     let tokens = keys::open_tokens(&config)?;
     let died = tokens.died();
-    let keys = GatewayKeys::open(&config, &tokens, &trust.load(), mtls::now())?;
+    let keys = GatewayKeys::open(&config, tokens, &trust.load(), mtls::now())?;
     let identity = keys.tls_identity(limits.handshake)?;
     let tls = |client_auth| ServerTls::new(&identity, Arc::clone(&trust), client_auth);
     let merchants_tls = tls(ClientAuth::Required(vec![Role::Merchant]))?;
@@ -51,7 +51,6 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     );
     let gateway = Arc::new(Gateway::new(
         config.name,
-        tokens,
         keys,
         trust,
         directory,
