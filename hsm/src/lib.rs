@@ -12,9 +12,11 @@ pub mod pin;
 mod point;
 pub mod policy;
 pub mod provision;
+pub mod report;
 pub mod signature;
 mod token;
 pub mod uri;
+pub mod waiver;
 mod worker;
 
 pub use error::{HsmError, StartError};

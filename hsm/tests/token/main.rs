@@ -9,6 +9,7 @@ mod opening;
 mod pins;
 mod policy;
 mod provisioning;
+mod reports;
 mod secrecy;
 mod templates;
 mod workers;
