@@ -100,24 +100,32 @@ pub fn init_token(
 ) -> Result<(), ProvisionError> {
     let module = module::load(module_path)?;
     let uri = Pkcs11Uri::for_token(label);
-    match module::find_token(&module, &uri) {
-        Ok(slot) if !module.get_token_info(slot)?.user_pin_initialized() => {}
+    let slot = match module::find_token(&module, &uri) {
+        Ok(slot) if !module.get_token_info(slot)?.user_pin_initialized() => slot,
         Err(StartError::NotOneToken { found: 0, .. }) => {
             let free = free_slot(&module)?.ok_or(ProvisionError::NoFreeSlot)?;
             module.init_token(free, so_pin.auth(), label)?;
+            new_token_s_slot(&module, &uri, free)?
         }
         Ok(_) | Err(StartError::NotOneToken { .. }) => {
             return Err(ProvisionError::TokenExists(label.to_owned()));
         }
         Err(error) => return Err(error.into()),
-    }
-    // SoftHSM moves a token to another slot when it is initialised: it is found anew by its label.
-    let slot = module::find_token(&module, &uri)?;
+    };
     let session = module.open_rw_session(slot)?;
     session.login(UserType::So, Some(so_pin.auth()))?;
     session.init_pin(user_pin.auth())?;
     session.logout()?;
     Ok(())
+}
+
+/// Where a token is after it was initialised. SoftHSM moves it to another slot, so it is found anew by its
+/// label. NSS leaves it where it was, and calls it initialised only when it has a user PIN.
+fn new_token_s_slot(module: &Pkcs11, uri: &Pkcs11Uri, before: Slot) -> Result<Slot, StartError> {
+    match module::find_token(module, uri) {
+        Err(StartError::NotOneToken { found: 0, .. }) => Ok(before),
+        found => found,
+    }
 }
 
 /// A slot whose token was not initialised.

@@ -1,6 +1,6 @@
 //! An opened token: logged in once, with workers, and the way to its keys.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use cryptoki::{
     context::Pkcs11,
@@ -17,6 +17,7 @@ use crate::{
     point::P256Point,
     policy::KeyUse,
     uri::Pkcs11Uri,
+    waiver::{Verdict, Waivers},
     worker::Workers,
 };
 
@@ -38,6 +39,7 @@ pub struct TokenConfig {
 #[derive(Clone)]
 pub struct Token {
     workers: Workers,
+    waivers: Arc<Waivers>,
 }
 
 impl Token {
@@ -51,7 +53,17 @@ impl Token {
         let login = log_in(&module, slot, &config.pin.read()?)?;
         Ok(Self {
             workers: Workers::start(&module, slot, login, config.sessions, config.queue_max)?,
+            waivers: Arc::default(),
         })
+    }
+
+    /// The same token, whose keys may lack what is waived.
+    #[must_use]
+    pub fn with_waivers(self, waivers: Waivers) -> Self {
+        Self {
+            waivers: Arc::new(waivers),
+            ..self
+        }
     }
 
     /// The key that a URI names, for ECDSA: found once, as its policy says, its certificate's, and used
@@ -128,7 +140,7 @@ impl Token {
             let finding = usage
                 .findings(session, handle)?
                 .into_iter()
-                .find(|finding| !finding.ok);
+                .find(|finding| self.waivers.verdict(finding) == Verdict::Wrong);
             if let Some(finding) = finding {
                 return Err(StartError::Policy {
                     key: uri.key_name().to_owned(),
