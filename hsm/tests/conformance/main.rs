@@ -86,6 +86,10 @@ mod kryoptic {
     everywhere!(kryoptic, Kryoptic);
     agreement!(kryoptic, Kryoptic);
     encryption!(kryoptic, Kryoptic);
+    tests! {
+        kryoptic, Kryoptic:
+        opening::a_pin_with_one_try_left_or_none_is_not_tried,
+    }
 }
 
 /// p11-kit up to 0.24 does not carry the parameters of ECDH and of GCM.

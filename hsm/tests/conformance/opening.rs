@@ -3,6 +3,8 @@
 use cryptoki::{
     mechanism::Mechanism,
     object::{Attribute, KeyType, ObjectClass},
+    session::UserType,
+    types::AuthPin,
 };
 use hsm::{StartError, Token, policy::KeyUse, uri::Pkcs11Uri};
 
@@ -39,6 +41,36 @@ pub(crate) fn a_wrong_pin_is_refused_and_the_right_one_opens(bench: &Bench) {
     assert!(Token::open(&bench.config(PIN)).is_ok());
     let info = module.get_token_info(bench.slot(&module)).unwrap();
     assert!(!info.user_pin_count_low());
+}
+
+/// For a module that locks PINs after ten wrong ones.
+pub(crate) fn a_pin_with_one_try_left_or_none_is_not_tried(bench: &Bench) {
+    bench.init_token();
+    // Our crate loads the module first.
+    assert!(Token::open(&bench.config(PIN)).is_ok());
+    let module = bench.bare_module();
+    let session = module.open_rw_session(bench.slot(&module)).unwrap();
+    let wrong = AuthPin::from("wrong-1234".to_owned());
+    let mut tries = 0;
+    for state in ["has one try left", "is locked"] {
+        let is_at_risk = || {
+            let info = module.get_token_info(bench.slot(&module)).unwrap();
+            match state {
+                "is locked" => info.user_pin_locked(),
+                _ => info.user_pin_final_try(),
+            }
+        };
+        while !is_at_risk() {
+            session.login(UserType::User, Some(&wrong)).unwrap_err();
+            tries += 1;
+        }
+        let error = Token::open(&bench.config(PIN)).err().unwrap();
+        assert!(
+            matches!(&error, StartError::PinAtRisk { state: found, .. } if *found == state),
+            "{error}"
+        );
+    }
+    assert_eq!(tries, 10);
 }
 
 pub(crate) fn a_key_that_is_missing_is_refused(bench: &Bench) {
