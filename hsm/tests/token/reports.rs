@@ -2,6 +2,7 @@
 
 use cryptoki::object::Attribute;
 use hsm::{
+    StartError, Token,
     policy::KeyUse,
     provision::{ProvisionError, TokenAdmin},
     uri::Pkcs11Uri,
@@ -93,6 +94,31 @@ fn a_waiver_of_one_attribute_is_none_of_another() {
             wrong(&admin, "index", &waivers),
             ["CKA_EXTRACTABLE", "CKA_NEVER_EXTRACTABLE"]
         );
+    });
+}
+
+#[test]
+fn a_key_opens_with_a_waiver_and_not_without() {
+    in_a_new_directory(|directory| {
+        let _admin = directory.new_token();
+        let session = directory.bare_session();
+        let modifiable = [Attribute::Modifiable(true)];
+        templates::make(&session, "index", KeyUse::Mac, &modifiable);
+        let extractable = [Attribute::Modifiable(true), Attribute::Extractable(true)];
+        templates::make(&session, "leaving", KeyUse::Mac, &extractable);
+        let token = Token::open(&directory.config()).unwrap();
+        let refused = |token: &Token, label: &str| {
+            let outcome = token.index_key(&Pkcs11Uri::for_key(label));
+            match outcome.err().unwrap() {
+                StartError::Policy { finding, .. } => finding.name,
+                error => panic!("{error}"),
+            }
+        };
+        assert_eq!(refused(&token, "index"), "CKA_MODIFIABLE");
+        let waivers = waiving("CKA_MODIFIABLE", "the vendor's tool made it so");
+        let token = token.with_waivers(waivers);
+        assert!(token.index_key(&Pkcs11Uri::for_key("index")).is_ok());
+        assert_eq!(refused(&token, "leaving"), "CKA_EXTRACTABLE");
     });
 }
 
