@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use hsm::{pin::PinSource, uri::Pkcs11Uri};
+use hsm::{pin::PinSource, uri::Pkcs11Uri, waiver::Waivers};
 use hyper::Uri;
 use mtls::{server, trust::TrustFiles};
 use protocol::names::{GatewayName, MerchantName};
@@ -73,6 +73,9 @@ pub(crate) struct Token {
     /// How many operations may wait before more are refused; each kind of work has a quarter.
     #[serde(default = "queue_max")]
     pub(crate) queue_max: usize,
+    /// What its keys may lack, and why.
+    #[serde(default)]
+    pub(crate) waivers: Waivers,
 }
 
 /// Reads `[token]` as well as `[[token]]`.

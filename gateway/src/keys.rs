@@ -73,6 +73,7 @@ pub(crate) fn open_tokens(config: &Config) -> Result<Tokens, KeysError> {
             pin: token.pin.clone(),
             sessions: token.sessions,
             queue_max: token.queue_max,
+            waivers: token.waivers.clone(),
         })
         .collect();
     let call_max = Duration::from_secs(config.limits.token_call_seconds);

@@ -10,6 +10,7 @@ use crate::{
     operations::{self, OperationError},
     policy::KeyUse,
     uri::Pkcs11Uri,
+    waiver::{Verdict, Waivers},
 };
 
 /// Identifies a key in this process.
@@ -79,7 +80,11 @@ impl Key {
     }
 
     /// Finds it in a token: exactly one, as its policy says, the one that it is known to be, and in working order.
-    pub(crate) fn find(&self, session: &Session) -> Result<ObjectHandle, StartError> {
+    pub(crate) fn find(
+        &self,
+        session: &Session,
+        waivers: &Waivers,
+    ) -> Result<ObjectHandle, StartError> {
         let handle = find_key(
             session,
             &self.uri,
@@ -90,7 +95,7 @@ impl Key {
             .usage
             .findings(session, handle)?
             .into_iter()
-            .find(|finding| !finding.ok);
+            .find(|finding| waivers.verdict(finding) == Verdict::Wrong);
         if let Some(finding) = finding {
             return Err(StartError::Policy {
                 key: self.name().to_owned(),

@@ -21,10 +21,12 @@ pub mod policy;
 pub mod provision;
 mod queue;
 mod recovery;
+pub mod report;
 pub mod signature;
 mod token;
 mod tokens;
 pub mod uri;
+pub mod waiver;
 mod watchdog;
 mod worker;
 

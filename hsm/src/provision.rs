@@ -1,7 +1,7 @@
 //! Provisioning: initialising a token, making keys in it, looking at them. Blocking, on one session, for a
 //! program that does one thing after the other.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use cryptoki::{
@@ -10,6 +10,7 @@ use cryptoki::{
     session::{Session, UserType},
     slot::Slot,
 };
+use serde::Serialize;
 
 use crate::{
     error::StartError,
@@ -17,12 +18,14 @@ use crate::{
     object::{find_key, public_point},
     pin::Pin,
     policy::{AttributeFinding, KeyUse, P256_PARAMS},
+    report::{KeyReport, ReportedFinding},
     token::log_in,
     uri::Pkcs11Uri,
+    waiver::Waivers,
 };
 
 /// A token as a module shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TokenInfo {
     /// Its label.
     pub label: String,
@@ -32,6 +35,18 @@ pub struct TokenInfo {
     pub manufacturer: String,
     /// Its model.
     pub model: String,
+}
+
+impl TokenInfo {
+    fn of(module: &Module, slot: Slot) -> Result<Self, cryptoki::error::Error> {
+        let token = module.functions().get_token_info(slot)?;
+        Ok(Self {
+            label: token.label().to_owned(),
+            serial: token.serial_number().to_owned(),
+            manufacturer: token.manufacturer_id().to_owned(),
+            model: token.model().to_owned(),
+        })
+    }
 }
 
 /// A key that is to be made has a label that is taken, or a token has.
@@ -67,13 +82,7 @@ pub fn tokens(module_path: &Path) -> Result<Vec<TokenInfo>, ProvisionError> {
     let module = Module::load(module_path)?;
     let mut tokens = Vec::new();
     for slot in module.functions().get_slots_with_initialized_token()? {
-        let token = module.functions().get_token_info(slot)?;
-        tokens.push(TokenInfo {
-            label: token.label().to_owned(),
-            serial: token.serial_number().to_owned(),
-            manufacturer: token.manufacturer_id().to_owned(),
-            model: token.model().to_owned(),
-        });
+        tokens.push(TokenInfo::of(&module, slot)?);
     }
     Ok(tokens)
 }
@@ -91,28 +100,39 @@ pub fn init_token(
 ) -> Result<(), ProvisionError> {
     let module = Module::load(module_path)?;
     let uri = Pkcs11Uri::for_token(label);
-    match module.find_token(&uri) {
+    let slot = match module.find_token(&uri) {
         Ok(slot)
             if !module
                 .functions()
                 .get_token_info(slot)?
-                .user_pin_initialized() => {}
+                .user_pin_initialized() =>
+        {
+            slot
+        }
         Err(StartError::NotOneToken { found: 0, .. }) => {
             let free = free_slot(&module)?.ok_or(ProvisionError::NoFreeSlot)?;
             module.functions().init_token(free, so_pin.auth(), label)?;
+            new_token_s_slot(&module, &uri, free)?
         }
         Ok(_) | Err(StartError::NotOneToken { .. }) => {
             return Err(ProvisionError::TokenExists(label.to_owned()));
         }
         Err(error) => return Err(error.into()),
-    }
-    // SoftHSM moves a token to another slot when it is initialised: it is found anew by its label.
-    let slot = module.find_token(&uri)?;
+    };
     let session = module.functions().open_rw_session(slot)?;
     session.login(UserType::So, Some(so_pin.auth()))?;
     session.init_pin(user_pin.auth())?;
     session.logout()?;
     Ok(())
+}
+
+/// Where a token is after it was initialised. SoftHSM moves it to another slot, so it is found anew by its
+/// label. NSS leaves it where it was, and calls it initialised only when it has a user PIN.
+fn new_token_s_slot(module: &Module, uri: &Pkcs11Uri, before: Slot) -> Result<Slot, StartError> {
+    match module.find_token(uri) {
+        Err(StartError::NotOneToken { found: 0, .. }) => Ok(before),
+        found => found,
+    }
 }
 
 /// A slot whose token was not initialised.
@@ -141,6 +161,8 @@ pub struct KeyDescription {
 /// A token that was opened to provision it.
 pub struct TokenAdmin {
     session: Session,
+    module: PathBuf,
+    token: TokenInfo,
 }
 
 impl TokenAdmin {
@@ -153,6 +175,8 @@ impl TokenAdmin {
         let slot = module.find_token(uri)?;
         Ok(Self {
             session: log_in(&module, slot, pin)?.into_session()?,
+            module: module_path.to_owned(),
+            token: TokenInfo::of(&module, slot)?,
         })
     }
 
@@ -217,6 +241,31 @@ impl TokenAdmin {
         let uri = Pkcs11Uri::for_key(label);
         let handle = find_key(&self.session, &uri, usage.class(), usage.class_name())?;
         Ok(usage.findings(&self.session, handle)?)
+    }
+
+    /// Holds the key that a URI names against the policy of a use, less what is waived: the whole of what was
+    /// found, to be shown to an operator.
+    ///
+    /// # Errors
+    /// When there is not exactly one such key.
+    pub fn report(
+        &self,
+        uri: &Pkcs11Uri,
+        usage: KeyUse,
+        waivers: &Waivers,
+    ) -> Result<KeyReport, ProvisionError> {
+        let handle = find_key(&self.session, uri, usage.class(), usage.class_name())?;
+        let findings = usage.findings(&self.session, handle)?;
+        Ok(KeyReport {
+            key: uri.key_name().to_owned(),
+            usage,
+            module: self.module.clone(),
+            token: self.token.clone(),
+            findings: findings
+                .into_iter()
+                .map(|finding| ReportedFinding::new(finding, waivers))
+                .collect(),
+        })
     }
 
     /// Makes a P-256 key pair in the token (CKM_EC_KEY_PAIR_GEN); gives the public point,

@@ -24,6 +24,7 @@ use crate::{
     pin::{Pin, PinSource},
     queue::Queue,
     uri::Pkcs11Uri,
+    waiver::Waivers,
     worker::Job,
 };
 
@@ -39,6 +40,8 @@ pub struct TokenConfig {
     pub sessions: usize,
     /// Operations that may wait; more are refused.
     pub queue_max: usize,
+    /// What its keys may lack.
+    pub waivers: Waivers,
 }
 
 /// What a token is like.
@@ -67,6 +70,7 @@ pub(crate) struct Token {
     module: Arc<Module>,
     /// Kept to log in again with, never to try once more.
     pin: Pin,
+    waivers: Waivers,
     queue: Queue<Job>,
     /// Read by workers while they are in the module; written by who brings the token back, or looks for a key.
     live: RwLock<Option<Live>>,
@@ -112,13 +116,13 @@ impl Live {
     }
 
     /// Finds a key that it does not have yet.
-    pub(crate) fn add(&mut self, key: &Key) -> Result<(), StartError> {
+    pub(crate) fn add(&mut self, key: &Key, waivers: &Waivers) -> Result<(), StartError> {
         if self.handle(key.number()).is_some() {
             return Ok(());
         }
         let handle = {
             let login = self.login();
-            key.find(login.get().ok_or(StartError::SessionGone)?)?
+            key.find(login.get().ok_or(StartError::SessionGone)?, waivers)?
         };
         self.handles.push((key.number(), handle));
         Ok(())
@@ -158,6 +162,7 @@ impl Token {
             name,
             module,
             pin,
+            waivers: config.waivers.clone(),
             queue: Queue::new(config.queue_max),
             live: RwLock::new(None),
             condition: Mutex::new(Condition::Away {
@@ -190,6 +195,10 @@ impl Token {
 
     pub(crate) fn metrics(&self) -> &TokenMetrics {
         &self.metrics
+    }
+
+    pub(crate) fn waivers(&self) -> &Waivers {
+        &self.waivers
     }
 
     pub(crate) fn workers(&self) -> usize {
@@ -306,7 +315,7 @@ impl Token {
             handles: Vec::new(),
         };
         for key in keys {
-            live.add(key)?;
+            live.add(key, &self.waivers)?;
         }
         Ok(live)
     }

@@ -244,7 +244,7 @@ impl Tokens {
         for token in &self.0.tokens {
             let mut live = token.quiesced();
             match live.as_mut().filter(|_| token.is_up()) {
-                Some(live) => live.add(&key)?,
+                Some(live) => live.add(&key, token.waivers())?,
                 None => reasons.push(format!("{}: {}", token.name(), token.reason())),
             }
         }

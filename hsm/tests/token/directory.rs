@@ -22,6 +22,7 @@ use hsm::{
     policy::KeyUse,
     provision::{self, TokenAdmin},
     uri::Pkcs11Uri,
+    waiver::Waivers,
 };
 use tempfile::TempDir;
 
@@ -181,6 +182,7 @@ impl TokenDirectory {
             pin: PinSource::File(pin_file),
             sessions: 2,
             queue_max: 64,
+            waivers: Waivers::default(),
         }
     }
 

@@ -11,6 +11,7 @@ mod pins;
 mod policy;
 mod provisioning;
 mod recovery;
+mod reports;
 mod secrecy;
 mod templates;
 mod workers;

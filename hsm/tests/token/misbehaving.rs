@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, env, fs, path::PathBuf};
 
-use hsm::{TokenConfig, pin::PinSource, uri::Pkcs11Uri};
+use hsm::{TokenConfig, pin::PinSource, uri::Pkcs11Uri, waiver::Waivers};
 
 use crate::directory::{LABEL, PIN, TokenDirectory, write_pin};
 
@@ -61,6 +61,7 @@ impl Misbehaving {
             pin: PinSource::File(pin_file),
             sessions: 2,
             queue_max: 1024,
+            waivers: Waivers::default(),
         }
     }
 
