@@ -443,7 +443,7 @@ fn a_pin_is_not_tried_again_when_the_next_wrong_one_would_lock_the_token() {
         let admin = directory.gateway_token();
         let module = Misbehaving::new(directory, "module");
         let keys = Keys::open(&admin, &[module.config(directory, LABEL)]);
-        assert_eq!(module.reported("", "logins"), LOGINS_OF_ONE_START);
+        assert_eq!(module.reported("logins"), LOGINS_OF_ONE_START);
         module.does("pin-final-try\nlogout 1");
         let end = Instant::now() + BACK;
         while !matches!(keys.condition(0), Condition::PinRefused(_)) {

@@ -59,6 +59,7 @@ mod beside;
 mod codes;
 mod control;
 mod control_file;
+mod copy;
 mod counts;
 mod delay;
 mod functions;
@@ -69,6 +70,7 @@ mod sessions;
 mod table;
 mod wrapped;
 
+pub use copy::{ModuleCopy, duplicate_token};
 use cryptoki_sys::{CK_FUNCTION_LIST, CK_RV, CKR_ARGUMENTS_BAD, CKR_OK};
 
 /// C_GetFunctionList of PKCS#11 v2.40.
