@@ -22,6 +22,7 @@ use crate::{
     card_issuer::{Status, Velocity},
     cli::Accounts,
     config::Config,
+    key_table::{KeyState, Purpose},
     keys,
     output::{print, print_json},
     store::{
@@ -114,7 +115,8 @@ async fn add(config: &Config, from: &Path) -> Result<ExitCode, Box<dyn Error>> {
     })?;
     let trust = config.trust.load(config.directory(), mtls::now())?;
     let tokens = keys::open_tokens(config)?;
-    let index = tokens.index_key(&config.keys.index)?;
+    let index = config.keys.of(Purpose::Index, KeyState::Active).next();
+    let index = tokens.index_key(&index.ok_or("there is no active index key")?.uri)?;
     let store = store::open(config).await?;
     let directory = from.parent().unwrap_or(Path::new(""));
     for account in file.account {

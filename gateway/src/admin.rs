@@ -71,10 +71,11 @@ pub(crate) struct Readiness {
 
 /// Ready is what has just used every key and the store: a session that looks alive may not be.
 async fn ready(gateway: &Gateway) -> Answer {
+    let keys = gateway.keys();
     let mut is_ready = true;
     let mut parts = BTreeMap::new();
     let deadline = Instant::now() + CANARY_TIME_MAX;
-    for (key, outcome) in gateway.keys.canary(deadline).await {
+    for (key, outcome) in keys.canary(deadline).await {
         let said = match &outcome {
             Ok(()) => "ok".to_owned(),
             Err(error) => {
@@ -85,7 +86,7 @@ async fn ready(gateway: &Gateway) -> Answer {
         };
         parts.insert(format!("key {key}"), said);
     }
-    for token in gateway.keys.tokens.status() {
+    for token in keys.tokens.status() {
         let said = match token.condition {
             Condition::Up => "ok".to_owned(),
             Condition::Away { reason, .. } => format!("away: {reason}"),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::key_table::Purpose;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use protocol::{
     identifiers::{EventId, Xid},
@@ -14,7 +15,7 @@ use protocol::{
 #[command(
     name = "twinseal-gateway",
     version,
-    after_help = "Exit codes:\n  0  done\n  1  could not be done; the last line says what to do\n  2  the command line is wrong\n  3  not found\n  4  the ledger does not balance, or the database is damaged"
+    after_help = "Exit codes:\n  0  done\n  1  could not be done; the last line says what to do\n  2  the command line is wrong\n  3  not found\n  4  the ledger does not balance, or the database is damaged\n  5  a key is not as its policy"
 )]
 pub(crate) struct Cli {
     /// The configuration file; gateway.sample.toml explains every member.
@@ -49,6 +50,9 @@ pub(crate) enum Command {
     /// Accounts of the embedded card issuer.
     #[command(subcommand)]
     Accounts(Accounts),
+    /// Keys in the tokens: what they are, and how one takes the place of another.
+    #[command(subcommand)]
+    Keys(Keys),
     /// Payments as this gateway recorded them.
     #[command(subcommand)]
     Payments(Payments),
@@ -87,6 +91,51 @@ pub(crate) enum Command {
     Check,
     /// Print the OpenAPI document of all three listeners. It needs no configuration file.
     Openapi,
+}
+
+/// What is done with keys.
+#[derive(Subcommand)]
+pub(crate) enum Keys {
+    /// List the keys of the configuration, with their certificates.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Hold every key that is used against its policy, in every token: each attribute, what it should be, what it is,
+    /// and what is waived. Exit code 5 when one is wrong.
+    Check {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// Print JSON, signed by the active signing key in the token (ES256 over the text of the report).
+        #[arg(long)]
+        sign: bool,
+    },
+    /// Make a key in the token, pending, and the request for its certificate.
+    New {
+        /// What it is for.
+        purpose: Purpose,
+        /// What it is to be called in the token.
+        #[arg(long)]
+        label: String,
+        /// Where its certificate will be, as the configuration means paths.
+        #[arg(long, value_name = "FILE")]
+        certificate: Option<PathBuf>,
+        /// Where the request for it goes: PKCS#10; of a key for encryption, which can sign no request, its public key.
+        #[arg(long, value_name = "FILE")]
+        csr: Option<PathBuf>,
+    },
+    /// Have a pending key take the place of the active one, which opens what was sealed to it until it is retired.
+    Activate {
+        /// What it is called.
+        label: String,
+    },
+    /// End the use of a key that was replaced. The gateway forgets it; the token keeps it.
+    Retire {
+        /// What it is called.
+        label: String,
+    },
 }
 
 /// How the store is measured.

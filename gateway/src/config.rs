@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use crate::key_table::KeyTable;
 use hsm::{pin::PinSource, uri::Pkcs11Uri, waiver::Waivers};
 use hyper::Uri;
 use mtls::{server, trust::TrustFiles};
@@ -30,8 +31,9 @@ pub(crate) struct Config {
     /// One table, or several with the same keys.
     #[serde(rename = "token", deserialize_with = "one_or_several")]
     pub(crate) tokens: Vec<Token>,
-    pub(crate) keys: Keys,
-    pub(crate) certificates: Certificates,
+    /// The keys in the tokens.
+    #[serde(rename = "key")]
+    pub(crate) keys: KeyTable,
     pub(crate) trust: TrustFiles,
     /// The merchants that may ask.
     #[serde(rename = "merchant", default)]
@@ -107,26 +109,6 @@ fn sessions() -> usize {
 
 fn queue_max() -> usize {
     1024
-}
-
-/// The five keys in the token (RFC 7512).
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Keys {
-    pub(crate) tls: Pkcs11Uri,
-    pub(crate) signing: Pkcs11Uri,
-    pub(crate) encryption: Pkcs11Uri,
-    pub(crate) data: Pkcs11Uri,
-    pub(crate) index: Pkcs11Uri,
-}
-
-/// The certificates of three of them: PEM, leaf first.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Certificates {
-    pub(crate) tls: PathBuf,
-    pub(crate) signing: PathBuf,
-    pub(crate) encryption: PathBuf,
 }
 
 /// A merchant that the gateway knows.

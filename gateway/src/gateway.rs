@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use mtls::{SharedTrust, rate_limit::RateLimit};
 use protocol::{
     names::{ClientName, GatewayName, MerchantName},
@@ -22,7 +23,7 @@ use crate::{
 /// Keys, trust, store and limits of one gateway.
 pub(crate) struct Gateway {
     pub(crate) name: GatewayName,
-    pub(crate) keys: GatewayKeys,
+    keys: ArcSwap<GatewayKeys>,
     trust: SharedTrust,
     pub(crate) merchants: MerchantDirectory,
     pub(crate) store: Box<dyn Store>,
@@ -53,7 +54,7 @@ impl Gateway {
     ) -> Self {
         Self {
             name,
-            keys,
+            keys: ArcSwap::from_pointee(keys),
             trust,
             merchants,
             store,
@@ -71,6 +72,16 @@ impl Gateway {
     /// Local time.
     pub(crate) fn now(&self) -> Timestamp {
         mtls::now()
+    }
+
+    /// The keys in use at this moment. What belongs to one request takes them once.
+    pub(crate) fn keys(&self) -> Arc<GatewayKeys> {
+        self.keys.load_full()
+    }
+
+    /// Uses other keys from the next request on. Running ones finish with those that they have.
+    pub(crate) fn replace_keys(&self, keys: GatewayKeys) {
+        self.keys.store(Arc::new(keys));
     }
 
     /// The trust in force at this moment.

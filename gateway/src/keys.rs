@@ -1,7 +1,7 @@
 //! The gateway's five keys, opened in the token and held against their certificates.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,7 +17,10 @@ use protocol::{
 };
 use rustls_pki_types::CertificateDer;
 
-use crate::config::Config;
+use crate::{
+    config::Config,
+    key_table::{KeyEntry, KeyState, Purpose},
+};
 
 /// A certificate chain, leaf first, with what was verified of the leaf.
 pub(crate) struct Certified {
@@ -31,12 +34,18 @@ pub(crate) struct GatewayKeys {
     pub(crate) tokens: Tokens,
     pub(crate) tls: SigningKey,
     pub(crate) signing: SigningKey,
-    pub(crate) encryption: AgreementKey,
     pub(crate) data: DataKey,
     pub(crate) index: IndexKey,
     pub(crate) tls_certificate: Certified,
     pub(crate) signing_certificate: Certified,
-    pub(crate) encryption_certificate: Certified,
+    /// The active one first.
+    encryption: Vec<EncryptionKey>,
+}
+
+/// A key that purchases are sealed to, or were.
+struct EncryptionKey {
+    key: AgreementKey,
+    certified: Certified,
 }
 
 /// The gateway can't start with these keys or certificates.
@@ -46,6 +55,8 @@ pub(crate) enum KeysError {
     Token(#[from] hsm::StartError),
     #[error(transparent)]
     File(#[from] mtls::pem::PemFileError),
+    #[error("there is no active key for {0}, or it has no certificate; correct [[key]]")]
+    Missing(&'static str),
     #[error(
         "the certificate in {} is refused: {refusal}; issue one with `softhsm-setup issue`, or renew its CA's files under [trust]",
         path.display()
@@ -88,38 +99,71 @@ impl GatewayKeys {
         trust: &Trust,
         now: Timestamp,
     ) -> Result<Self, KeysError> {
-        let certified = |path: &Path, usage| {
+        let one = |purpose| {
+            config
+                .keys
+                .of(purpose, KeyState::Active)
+                .next()
+                .ok_or(KeysError::Missing(purpose.name()))
+        };
+        let certified = |entry: &KeyEntry, usage| {
+            let path = entry.certificate.as_deref();
+            let path = path.ok_or(KeysError::Missing(entry.purpose.name()))?;
             read_certificate(config.path(path), usage, &config.name, trust, now)
         };
-        let tls_certificate = certified(&config.certificates.tls, Usage::TlsServer)?;
-        let signing_certificate = certified(&config.certificates.signing, Usage::MessageSigning)?;
-        let encryption_certificate = certified(&config.certificates.encryption, Usage::Encryption)?;
         let public = |certified: &Certified| *certified.certificate.public_key();
+        let signing = |purpose, usage, class| {
+            let entry = one(purpose)?;
+            let certified = certified(entry, usage)?;
+            let key = tokens.signing_key(&entry.uri, public(&certified), class)?;
+            Ok::<_, KeysError>((key, certified))
+        };
+        let (tls, tls_certificate) = signing(Purpose::Tls, Usage::TlsServer, WorkClass::Handshake)?;
+        let (signing, signing_certificate) =
+            signing(Purpose::Signing, Usage::MessageSigning, WorkClass::Receipts)?;
+        let mut encryption = Vec::new();
+        for state in [KeyState::Active, KeyState::DecryptOnly] {
+            for entry in config.keys.of(Purpose::Encryption, state) {
+                let certified = certified(entry, Usage::Encryption)?;
+                encryption.push(EncryptionKey {
+                    key: tokens.agreement_key(&entry.uri, public(&certified))?,
+                    certified,
+                });
+            }
+        }
         Ok(Self {
-            tls: tokens.signing_key(
-                &config.keys.tls,
-                public(&tls_certificate),
-                WorkClass::Handshake,
-            )?,
-            signing: tokens.signing_key(
-                &config.keys.signing,
-                public(&signing_certificate),
-                WorkClass::Receipts,
-            )?,
-            encryption: tokens
-                .agreement_key(&config.keys.encryption, public(&encryption_certificate))?,
-            data: tokens.data_key(&config.keys.data)?,
-            index: tokens.index_key(&config.keys.index)?,
+            tls,
+            signing,
+            data: tokens.data_key(&one(Purpose::Data)?.uri)?,
+            index: tokens.index_key(&one(Purpose::Index)?.uri)?,
             tls_certificate,
             signing_certificate,
-            encryption_certificate,
+            encryption,
             tokens,
         })
     }
 
     /// The digests of the encryption certificates that purchases may be sealed to.
-    pub(crate) fn live_encryption_x5ts(&self) -> [Digest; 1] {
-        [self.encryption_certificate.certificate.thumbprint()]
+    pub(crate) fn live_encryption_x5ts(&self) -> Vec<Digest> {
+        self.encryption
+            .iter()
+            .map(|encryption| encryption.certified.certificate.thumbprint())
+            .collect()
+    }
+
+    /// The key of an encryption certificate.
+    pub(crate) fn encryption_key(&self, x5t: Digest) -> Option<&AgreementKey> {
+        self.encryption
+            .iter()
+            .find(|encryption| encryption.certified.certificate.thumbprint() == x5t)
+            .map(|encryption| &encryption.key)
+    }
+
+    /// The certificate that purchases are to be sealed to.
+    pub(crate) fn active_encryption_certificate(&self) -> Option<&Certified> {
+        self.encryption
+            .first()
+            .map(|encryption| &encryption.certified)
     }
 
     /// What the TLS listeners show: the certificate here, the key in the token.
@@ -138,20 +182,23 @@ impl GatewayKeys {
 
     /// Uses every key once, and says which could not be used.
     pub(crate) async fn canary(&self, deadline: Instant) -> Vec<(String, Result<(), HsmError>)> {
-        let (tls, signing, encryption, data, index) = tokio::join!(
+        let (tls, signing, data, index) = tokio::join!(
             self.tls.canary(deadline),
             self.signing.canary(deadline),
-            self.encryption.canary(deadline),
             self.data.canary(deadline),
             self.index.canary(deadline),
         );
-        vec![
+        let mut outcomes = vec![
             (self.tls.label().to_owned(), tls),
             (self.signing.label().to_owned(), signing),
-            (self.encryption.label().to_owned(), encryption),
             (self.data.label().to_owned(), data),
             (self.index.label().to_owned(), index),
-        ]
+        ];
+        for encryption in &self.encryption {
+            let key = &encryption.key;
+            outcomes.push((key.label().to_owned(), key.canary(deadline).await));
+        }
+        outcomes
     }
 }
 

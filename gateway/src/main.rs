@@ -18,6 +18,8 @@ mod described;
 mod document;
 mod gateway;
 mod http;
+mod key_management;
+mod key_table;
 mod keys;
 mod ledger;
 mod monitoring;
@@ -25,6 +27,7 @@ mod output;
 mod payment;
 mod payments;
 mod receipts;
+mod reload;
 mod routes;
 mod serve;
 mod service;
@@ -64,7 +67,10 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let config = || Config::read(&cli.config);
     runtime.block_on(async {
         match cli.command {
-            Command::Serve => serve::serve(config()?).await.map(|()| ExitCode::SUCCESS),
+            Command::Keys(command) => key_management::run(&cli.config, &command),
+            Command::Serve => serve::serve(&cli.config, config()?)
+                .await
+                .map(|()| ExitCode::SUCCESS),
             Command::Accounts(command) => accounts::run(&config()?, command).await,
             Command::Backup { to } => upkeep::back_up(&config()?, &to),
             Command::Bench(options) => bench::run(options).await,

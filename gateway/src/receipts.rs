@@ -50,9 +50,10 @@ async fn sign_claims<T: Message>(
     claims: &T,
     deadline: Instant,
 ) -> Result<String, Refusal> {
-    let unsigned = Unsigned::new(claims, &gateway.keys.signing_certificate.chain)?;
-    let signature = gateway
-        .keys
+    // Certificate and key are of one moment.
+    let keys = gateway.keys();
+    let unsigned = Unsigned::new(claims, &keys.signing_certificate.chain)?;
+    let signature = keys
         .signing
         .sign(unsigned.digest(), deadline)
         .await

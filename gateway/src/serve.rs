@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -24,11 +25,13 @@ use crate::{
     gateway::Gateway,
     http,
     keys::{self, GatewayKeys},
-    monitoring, service, store,
+    monitoring,
+    reload::Reload,
+    service, store,
 };
 
 /// Serves until SIGTERM or SIGINT.
-pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Error>> {
     let prometheus = monitoring::install()?;
     let limits = config.limits.of_listener();
 
@@ -36,7 +39,8 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let tokens = keys::open_tokens(&config)?;
     let died = tokens.died();
     let keys = GatewayKeys::open(&config, tokens, &trust.load(), mtls::now())?;
-    let identity = keys.tls_identity(limits.handshake)?;
+    let handshake = limits.handshake;
+    let identity = keys.tls_identity(handshake)?;
     let tls = |client_auth| ServerTls::new(&identity, Arc::clone(&trust), client_auth);
     let merchants_tls = tls(ClientAuth::Required(vec![Role::Merchant]))?;
     let payers_tls = tls(ClientAuth::None)?;
@@ -89,12 +93,21 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
             move |_, request| admin::answer(Arc::clone(&gateway), prometheus.clone(), request);
         listeners.spawn(operators.serve(handler, wait(stopped.clone())));
     }
+    let reload = Reload {
+        gateway: Arc::clone(&gateway),
+        identity,
+        handshake,
+        config: path.to_owned(),
+    };
+    let reloading = tokio::spawn(reload.run(signal(SignalKind::hangup())?));
     let ending_holds = tokio::spawn(service::end_holds(Arc::clone(&gateway)));
     let delivery = Delivery::new(Arc::clone(&gateway), endpoints, policy);
     let delivering = tokio::spawn(delivery.run(wait(stopped)));
     while listeners.join_next().await.is_some() {}
     // It was told to stop as they were.
     let _ = delivering.await;
+    reloading.abort();
+    let _ = reloading.await;
     ending_holds.abort();
     // It has ended once it is awaited, and the store is closed with the last who has it.
     let _ = ending_holds.await;

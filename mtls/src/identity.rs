@@ -2,10 +2,13 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
+use arc_swap::ArcSwap;
 use rustls::{
     SignatureAlgorithm, SignatureScheme,
+    client::ResolvesClientCert,
     crypto::aws_lc_rs::sign::any_ecdsa_type,
-    sign::{CertifiedKey, Signer, SigningKey, SingleCertAndKey},
+    server::{ClientHello, ResolvesServerCert},
+    sign::{CertifiedKey, Signer, SigningKey},
 };
 use rustls_pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer,
@@ -22,9 +25,10 @@ use crate::pem::{self, PemFileError};
 /// It may block: it is called inside [`block_in_place`], which needs a runtime of several threads.
 pub type RemoteSign = Arc<dyn Fn(&[u8]) -> Result<Vec<u8>, String> + Send + Sync>;
 
-/// A certificate chain and what signs for it.
+/// A certificate chain and what signs for it. Its clones are one, so that all that show it show another one once it is
+/// replaced.
 #[derive(Clone)]
-pub struct Identity(Arc<CertifiedKey>);
+pub struct Identity(Arc<ArcSwap<CertifiedKey>>);
 
 /// Why there is no identity.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +74,7 @@ impl Identity {
             rustls::Error::InconsistentKeys(_) => IdentityError::Mismatch,
             other => IdentityError::Certificate(other),
         })?;
-        Ok(Self(Arc::new(certified)))
+        Ok(Self::of(certified))
     }
 
     /// An identity whose key only signs, elsewhere. It signs once here, so that a key which is not
@@ -96,11 +100,46 @@ impl Identity {
         parsed
             .verify_signature(ECDSA_P256_SHA256, PROOF, &proof)
             .map_err(|_| IdentityError::Mismatch)?;
-        Ok(Self(Arc::new(CertifiedKey::new(chain, Arc::new(key)))))
+        Ok(Self::of(CertifiedKey::new(chain, Arc::new(key))))
     }
 
-    pub(crate) fn resolver(&self) -> Arc<SingleCertAndKey> {
-        Arc::new(SingleCertAndKey::from(Arc::clone(&self.0)))
+    fn of(certified: CertifiedKey) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(certified)))
+    }
+
+    /// Shows another one in every handshake from now on.
+    pub fn replace(&self, other: &Self) {
+        self.0.store(other.0.load_full());
+    }
+
+    pub(crate) fn resolver(&self) -> Arc<Shown> {
+        Arc::new(Shown(self.clone()))
+    }
+}
+
+/// Shows one identity to everybody.
+#[derive(Debug)]
+pub(crate) struct Shown(Identity);
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.0.load_full())
+    }
+}
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.0.load_full())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Identity")
     }
 }
 

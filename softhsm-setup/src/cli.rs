@@ -57,7 +57,8 @@ pub(crate) enum Command {
     Issue {
         #[command(flatten)]
         place: Place,
-        /// The request (PKCS#10, PEM), signed by the key that it is for; P-256.
+        /// The request (PKCS#10, PEM), signed by the key that it is for; P-256. For encryption, whose keys sign nothing,
+        /// it may be a public key (PEM): see to it yourself that the party has it.
         #[arg(long, value_name = "FILE")]
         csr: PathBuf,
         /// What the party is.

@@ -3,7 +3,9 @@
 use std::{fs, path::Path};
 
 use protocol::names::{PartyName, Role};
-use rcgen::{CertificateSigningRequestParams, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
+use rcgen::{
+    CertificateSigningRequestParams, PKCS_ECDSA_P256_SHA256, PublicKeyData, SubjectPublicKeyInfo,
+};
 
 use crate::{
     Failure,
@@ -17,6 +19,9 @@ use crate::{
     say,
     token_process::TokenProcess,
 };
+
+/// How a public key begins in PEM (RFC 7468 section 13).
+const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----";
 
 /// What the operator wants a certificate to say.
 pub(crate) struct Wanted {
@@ -45,13 +50,22 @@ pub(crate) fn issue(
         return Err(is_there());
     }
     let text = fs::read_to_string(csr).map_err(|error| Failure::file(csr, &error))?;
-    let request = CertificateSigningRequestParams::from_pem(&text).map_err(|error| {
+    let unusable = |error: rcgen::Error| {
         Failure::new(format!(
             "{} is not a request that can be used: {error}; make a PKCS#10 request for a P-256 key",
             csr.display()
         ))
-    })?;
-    let public = point_of(&request).ok_or_else(|| {
+    };
+    let public = if wanted.usage == Purpose::Encryption && text.contains(PUBLIC_KEY) {
+        point_of(&SubjectPublicKeyInfo::from_pem(&text).map_err(unusable)?)
+    } else {
+        point_of(
+            &CertificateSigningRequestParams::from_pem(&text)
+                .map_err(unusable)?
+                .public_key,
+        )
+    };
+    let public = public.ok_or_else(|| {
         Failure::new(format!(
             "the key in {} is not of P-256, or it signed the request with another hash than SHA-256; make \
              one with `openssl ecparam -name prime256v1 -genkey`",
@@ -79,11 +93,10 @@ pub(crate) fn issue(
 
 /// The public key of a request for P-256. What rcgen calls the key's algorithm is that of the request's
 /// signature, so the key itself is looked at, too.
-fn point_of(request: &CertificateSigningRequestParams) -> Option<PublicPoint> {
-    let bytes = request.public_key.der_bytes().try_into().ok()?;
+fn point_of(key: &impl PublicKeyData) -> Option<PublicPoint> {
+    let bytes = key.der_bytes().try_into().ok()?;
     let point = hsm::P256Point::from_uncompressed(bytes).ok()?;
-    (request.public_key.algorithm() == &PKCS_ECDSA_P256_SHA256)
-        .then(|| PublicPoint(point.as_bytes().to_vec()))
+    (key.algorithm() == &PKCS_ECDSA_P256_SHA256).then(|| PublicPoint(point.as_bytes().to_vec()))
 }
 
 fn listed<T: ToString>(before: &str, names: &[T]) -> String {

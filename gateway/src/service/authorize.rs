@@ -20,6 +20,7 @@ use super::{hsm_refusal, idempotency_conflict, no_randomness, store_refusal};
 use crate::{
     access::MerchantPermit,
     gateway::Gateway,
+    keys::GatewayKeys,
     receipts,
     store::commands::{Authorize, Authorized, Evidence, SignedByPayer},
 };
@@ -51,10 +52,12 @@ pub(crate) async fn authorize(
         return Ok(answer);
     }
 
+    let keys = gateway.keys();
+
     // Payer, order, payment and gateway belong together; the payer signed.
     let bound = requested.verify_binding(&GatewayContext {
         name: &gateway.name,
-        encryption_x5ts: &gateway.keys.live_encryption_x5ts(),
+        encryption_x5ts: &keys.live_encryption_x5ts(),
         trust: &trust,
         skew: gateway.skew,
         now,
@@ -82,9 +85,15 @@ pub(crate) async fn authorize(
 
     // The token agrees on the secret, PI opens, and its digest is one of the two signed.
     let point = P256Point::from_uncompressed(bound.ephemeral()).map_err(hsm_refusal)?;
-    let secret = gateway
-        .keys
-        .encryption
+    let sealed_to = bound.dual_signature().claims().gateway.x5t;
+    let secret = keys
+        .encryption_key(sealed_to)
+        .ok_or_else(|| {
+            Refusal::new(
+                Problem::PaymentInformationInvalid,
+                "it is sealed to a key that is not in use",
+            )
+        })?
         .derive(&point, deadline)
         .await
         .map_err(hsm_refusal)?;
@@ -92,7 +101,7 @@ pub(crate) async fn authorize(
     drop(secret);
 
     // The client is confirmed and the card issuer asked in one durable transaction.
-    let command = command(gateway, opened, client, now, deadline).await?;
+    let command = command(gateway, &keys, opened, client, now, deadline).await?;
     let decision = match gateway
         .store
         .authorize(command, deadline)
@@ -144,6 +153,7 @@ async fn earlier_answer(
 /// What the store is to do: the instrument only as its keyed hash, PI only as a ciphertext.
 async fn command(
     gateway: &Gateway,
+    keys: &GatewayKeys,
     opened: OpenedAuthorization,
     client: ClientName,
     now: Timestamp,
@@ -156,8 +166,8 @@ async fn command(
     let instrument = &opened.payment().information().instrument;
     let look_up_bytes = instrument.look_up_bytes();
     let (instrument_index, payment_information) = tokio::try_join!(
-        gateway.keys.index.mac(&look_up_bytes, deadline),
-        gateway.keys.data.encrypt(
+        keys.index.mac(&look_up_bytes, deadline),
+        keys.data.encrypt(
             asked.xid.as_bytes(),
             opened.payment().disclosure_text().as_bytes(),
             deadline,

@@ -6,6 +6,7 @@ use crate::{gateway::Gateway, keys::Certified};
 
 /// The live certificates and the CRLs in use.
 pub(crate) fn certificates(gateway: &Gateway) -> Certificates {
+    let keys = gateway.keys();
     let chain = |certified: &Certified| {
         certified
             .chain
@@ -16,8 +17,12 @@ pub(crate) fn certificates(gateway: &Gateway) -> Certificates {
     Certificates {
         version: Version,
         gateway: gateway.name.clone(),
-        encryption: vec![chain(&gateway.keys.encryption_certificate)],
-        signing: vec![chain(&gateway.keys.signing_certificate)],
+        encryption: keys
+            .active_encryption_certificate()
+            .map(chain)
+            .into_iter()
+            .collect(),
+        signing: vec![chain(&keys.signing_certificate)],
         crls: gateway
             .trust()
             .crls()

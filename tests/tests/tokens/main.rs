@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod rotation;
+
 use std::{
     sync::{
         Arc,
@@ -10,15 +12,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::StatusCode;
-use mtls::client::HttpClient;
+use hyper::{HeaderMap, StatusCode};
+use mtls::client::{Answer, ClientError, HttpClient};
 use protocol::problem::Problem;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use toml::Table;
 use twinseal_misbehaving_module::{ModuleCopy, duplicate_token};
 use twinseal_tests::{
-    parties::{Parties, authorize, euros, problem},
+    parties::{Parties, Purchase, authorize, euros, problem},
     place::Place,
     service::{Service, plain_get},
 };
@@ -53,7 +55,7 @@ fn use_tokens(place: &Place, tokens: Vec<Table>) {
 /// One merchant that asks without a pause, each time for another purchase.
 struct Shopping {
     stop: Arc<AtomicBool>,
-    asking: JoinHandle<Vec<StatusCode>>,
+    asking: JoinHandle<Vec<String>>,
 }
 
 impl Shopping {
@@ -64,19 +66,19 @@ impl Shopping {
             let mut refusals = Vec::new();
             while !stopped.load(Ordering::Relaxed) {
                 let purchase = parties.purchase(euros(1), parties.card.clone());
-                let answer = authorize(&merchant, purchase.bytes()).await;
-                if answer.status == StatusCode::OK {
-                    parties.accept_receipt(&purchase, &answer.body);
-                } else {
-                    assert!(
-                        matches!(
-                            problem(&answer),
-                            Problem::HsmUnavailable | Problem::Overloaded
-                        ),
-                        "{:?}",
-                        problem(&answer)
-                    );
-                    refusals.push(answer.status);
+                match ask(&merchant, &purchase).await {
+                    Ok(answer) if answer.status == StatusCode::OK => {
+                        parties.accept_receipt(&purchase, &answer.body);
+                    }
+                    Ok(answer) => {
+                        let problem = problem(&answer);
+                        let is_for_the_token =
+                            matches!(problem, Problem::HsmUnavailable | Problem::Overloaded);
+                        assert!(is_for_the_token, "{problem:?}");
+                        refusals.push(problem.to_string());
+                    }
+                    // A handshake needs the token, too.
+                    Err(error) => refusals.push(error.to_string()),
                 }
             }
             refusals
@@ -84,15 +86,28 @@ impl Shopping {
         Self { stop, asking }
     }
 
-    async fn stop(self) -> Vec<StatusCode> {
+    /// What was refused, or not answered.
+    async fn stop(self) -> Vec<String> {
         self.stop.store(true, Ordering::Relaxed);
         self.asking.await.unwrap()
     }
 }
 
+async fn ask(merchant: &HttpClient, purchase: &Purchase) -> Result<Answer, ClientError> {
+    merchant
+        .post_json(
+            "/v1/authorizations",
+            purchase.bytes().into(),
+            HeaderMap::new(),
+        )
+        .await
+}
+
 async fn is_approved(parties: &Parties, merchant: &HttpClient) -> bool {
     let purchase = parties.purchase(euros(1), parties.card.clone());
-    authorize(merchant, purchase.bytes()).await.status == StatusCode::OK
+    ask(merchant, &purchase)
+        .await
+        .is_ok_and(|answer| answer.status == StatusCode::OK)
 }
 
 /// What the gateway says of itself.
@@ -156,7 +171,7 @@ async fn one_of_two_tokens_is_lost_and_no_purchase_fails() {
         }
         assert!(readiness(&service).0, "{lines}");
     }
-    assert_eq!(shopping.stop().await, [] as [StatusCode; 0]);
+    assert_eq!(shopping.stop().await, [] as [String; 0]);
     assert!(service.stop().0.success());
 }
 
