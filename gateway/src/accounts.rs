@@ -113,8 +113,8 @@ async fn add(config: &Config, from: &Path) -> Result<ExitCode, Box<dyn Error>> {
         )
     })?;
     let trust = config.trust.load(config.directory(), mtls::now())?;
-    let token = keys::open_token(config, 1)?;
-    let index = token.index_key(&config.keys.index)?;
+    let tokens = keys::open_tokens(config)?;
+    let index = tokens.index_key(&config.keys.index)?;
     let store = store::open(config).await?;
     let directory = from.parent().unwrap_or(Path::new(""));
     for account in file.account {

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hsm::Condition;
 use hyper::{Request, StatusCode, body::Incoming, header};
 use metrics_exporter_prometheus::PrometheusHandle;
 use mtls::{
@@ -63,7 +64,8 @@ pub(crate) async fn answer(
 pub(crate) struct Readiness {
     /// Whether every part has just worked.
     ready: bool,
-    /// The keys and the store by their names: `ok`, or what is wrong.
+    /// Keys, tokens and the store by their names: `ok`, or what is wrong. One token may be away where another has the same
+    /// keys.
     parts: BTreeMap<String, String>,
 }
 
@@ -82,6 +84,15 @@ async fn ready(gateway: &Gateway) -> Answer {
             }
         };
         parts.insert(format!("key {key}"), said);
+    }
+    for token in gateway.keys.tokens.status() {
+        let said = match token.condition {
+            Condition::Up => "ok".to_owned(),
+            Condition::Away { reason, .. } => format!("away: {reason}"),
+            Condition::PinRefused(reason) => format!("left alone until a restart: {reason}"),
+            Condition::Dead => "a call does not come back".to_owned(),
+        };
+        parts.insert(format!("token {}", token.name), said);
     }
     let said = match gateway.store.canary(deadline).await {
         Ok(()) => "ok".to_owned(),

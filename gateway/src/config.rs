@@ -8,11 +8,17 @@ use std::{
     time::Duration,
 };
 
-use hsm::{pin::PinSource, uri::Pkcs11Uri};
+use hsm::{pin::PinSource, uri::Pkcs11Uri, waiver::Waivers};
 use hyper::Uri;
 use mtls::{server, trust::TrustFiles};
 use protocol::names::{GatewayName, MerchantName};
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{
+        MapAccess, SeqAccess, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
+};
 
 /// What `gateway.toml` says.
 #[derive(Deserialize)]
@@ -21,7 +27,9 @@ pub(crate) struct Config {
     /// The gateway's name, which its certificates must have.
     pub(crate) name: GatewayName,
     pub(crate) listen: Listen,
-    pub(crate) token: Token,
+    /// One table, or several with the same keys.
+    #[serde(rename = "token", deserialize_with = "one_or_several")]
+    pub(crate) tokens: Vec<Token>,
     pub(crate) keys: Keys,
     pub(crate) certificates: Certificates,
     pub(crate) trust: TrustFiles,
@@ -50,7 +58,7 @@ pub(crate) struct Listen {
     pub(crate) admin: SocketAddr,
 }
 
-/// The PKCS#11 token.
+/// A PKCS#11 token.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Token {
@@ -62,9 +70,35 @@ pub(crate) struct Token {
     /// How many PKCS#11 sessions work at once, a thread each.
     #[serde(default = "sessions")]
     pub(crate) sessions: usize,
-    /// How many operations may wait before more are refused.
+    /// How many operations may wait before more are refused; each kind of work has a quarter.
     #[serde(default = "queue_max")]
     pub(crate) queue_max: usize,
+    /// What its keys may lack, and why.
+    #[serde(default)]
+    pub(crate) waivers: Waivers,
+}
+
+/// Reads `[token]` as well as `[[token]]`.
+fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Token>, D::Error> {
+    struct Tables;
+
+    impl<'de> Visitor<'de> for Tables {
+        type Value = Vec<Token>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a [token] table, or [[token]] tables")
+        }
+
+        fn visit_map<M: MapAccess<'de>>(self, table: M) -> Result<Self::Value, M::Error> {
+            Token::deserialize(MapAccessDeserializer::new(table)).map(|token| vec![token])
+        }
+
+        fn visit_seq<S: SeqAccess<'de>>(self, tables: S) -> Result<Self::Value, S::Error> {
+            Vec::deserialize(SeqAccessDeserializer::new(tables))
+        }
+    }
+
+    deserializer.deserialize_any(Tables)
 }
 
 fn sessions() -> usize {
@@ -72,7 +106,7 @@ fn sessions() -> usize {
 }
 
 fn queue_max() -> usize {
-    256
+    1024
 }
 
 /// The five keys in the token (RFC 7512).
@@ -270,6 +304,8 @@ pub(crate) struct Limits {
     pub(crate) write_seconds: Option<NonZeroU16>,
     /// Seconds an operation may take from its arrival, the token and the store included.
     pub(crate) operation_seconds: u64,
+    /// Seconds after which a call into a PKCS#11 module is taken for stuck, and the gateway ends to be restarted.
+    pub(crate) token_call_seconds: u64,
     /// Authorization requests per second of one merchant, and as many at once.
     pub(crate) requests_per_second: u32,
     /// Declined purchases per minute of one client; as many of its purchases may be decided at once.
@@ -292,6 +328,7 @@ impl Default for Limits {
             handshakes_per_address: None,
             write_seconds: None,
             operation_seconds: 5,
+            token_call_seconds: 20,
             requests_per_second: 20_000,
             declines_per_minute: 10,
             cancellations_per_minute: 30,
@@ -366,7 +403,10 @@ impl Config {
             source: Box::new(source),
         })?;
         config.directory = path.parent().unwrap_or(Path::new("")).to_owned();
-        config.token.pin = config.token.pin.relative_to(&config.directory);
+        for token in &mut config.tokens {
+            let pin = std::mem::replace(&mut token.pin, PinSource::Prompt);
+            token.pin = pin.relative_to(&config.directory);
+        }
         Ok(config)
     }
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hsm::{AgreementKey, DataKey, HsmError, IndexKey, SigningKey, Token, TokenConfig};
+use hsm::{AgreementKey, DataKey, HsmError, IndexKey, SigningKey, TokenConfig, Tokens, WorkClass};
 use mtls::identity::{Identity, IdentityError};
 use protocol::{
     identifiers::Digest,
@@ -27,6 +27,8 @@ pub(crate) struct Certified {
 
 /// The keys, each usable for one thing only.
 pub(crate) struct GatewayKeys {
+    /// Where they are.
+    pub(crate) tokens: Tokens,
     pub(crate) tls: SigningKey,
     pub(crate) signing: SigningKey,
     pub(crate) encryption: AgreementKey,
@@ -60,22 +62,29 @@ pub(crate) enum KeysError {
     },
 }
 
-/// Opens the configured token: logs in, starts its workers.
-pub(crate) fn open_token(config: &Config, sessions: usize) -> Result<Token, KeysError> {
-    Ok(Token::open(&TokenConfig {
-        module: config.token.module.clone(),
-        uri: config.token.uri.clone(),
-        pin: config.token.pin.clone(),
-        sessions,
-        queue_max: config.token.queue_max,
-    })?)
+/// Opens the configured tokens: logs in, starts their workers.
+pub(crate) fn open_tokens(config: &Config) -> Result<Tokens, KeysError> {
+    let configs: Vec<TokenConfig> = config
+        .tokens
+        .iter()
+        .map(|token| TokenConfig {
+            module: token.module.clone(),
+            uri: token.uri.clone(),
+            pin: token.pin.clone(),
+            sessions: token.sessions,
+            queue_max: token.queue_max,
+            waivers: token.waivers.clone(),
+        })
+        .collect();
+    let call_max = Duration::from_secs(config.limits.token_call_seconds);
+    Ok(Tokens::open(&configs, call_max)?)
 }
 
 impl GatewayKeys {
     /// Finds every key, holds it against its policy and its certificate, and runs a canary on it.
     pub(crate) fn open(
         config: &Config,
-        token: &Token,
+        tokens: Tokens,
         trust: &Trust,
         now: Timestamp,
     ) -> Result<Self, KeysError> {
@@ -87,15 +96,24 @@ impl GatewayKeys {
         let encryption_certificate = certified(&config.certificates.encryption, Usage::Encryption)?;
         let public = |certified: &Certified| *certified.certificate.public_key();
         Ok(Self {
-            tls: token.signing_key(&config.keys.tls, public(&tls_certificate))?,
-            signing: token.signing_key(&config.keys.signing, public(&signing_certificate))?,
-            encryption: token
+            tls: tokens.signing_key(
+                &config.keys.tls,
+                public(&tls_certificate),
+                WorkClass::Handshake,
+            )?,
+            signing: tokens.signing_key(
+                &config.keys.signing,
+                public(&signing_certificate),
+                WorkClass::Receipts,
+            )?,
+            encryption: tokens
                 .agreement_key(&config.keys.encryption, public(&encryption_certificate))?,
-            data: token.data_key(&config.keys.data)?,
-            index: token.index_key(&config.keys.index)?,
+            data: tokens.data_key(&config.keys.data)?,
+            index: tokens.index_key(&config.keys.index)?,
             tls_certificate,
             signing_certificate,
             encryption_certificate,
+            tokens,
         })
     }
 

@@ -76,15 +76,52 @@ fn describe() {
     describe_histogram!(
         "twinseal_hsm_queue_seconds",
         Unit::Seconds,
-        "How long operations waited for a PKCS#11 session, by key and operation"
+        "How long operations waited for a PKCS#11 session, by token, class, key and operation"
     );
     describe_histogram!(
         "twinseal_hsm_execution_seconds",
         Unit::Seconds,
-        "How long operations took in the token, by key and operation"
+        "How long operations took in the token, by token, class, key and operation"
     );
     describe_counter!(
         "twinseal_hsm_failures_total",
-        "Operations that the token did not do, by key and operation"
+        "Operations that the token did not do, by token, class, key and operation"
+    );
+    describe_counter!(
+        "twinseal_hsm_inputs_blamed_total",
+        "Operations that failed although the key's canary sang: the input was wrong, not the token"
+    );
+    describe_counter!(
+        "twinseal_hsm_return_codes_total",
+        "Failures by token, PKCS#11 function and return code"
+    );
+    describe_counter!(
+        "twinseal_hsm_sheds_total",
+        "Operations that found no room in the queue, by token and class"
+    );
+    describe_gauge!(
+        "twinseal_hsm_token_up",
+        "1 while the token works, 0 while it is away"
+    );
+    describe_gauge!(
+        "twinseal_hsm_generation",
+        "How often the token's module was initialised"
+    );
+    describe_gauge!(
+        "twinseal_hsm_sessions",
+        "PKCS#11 sessions that workers have open, by token"
+    );
+    describe_counter!(
+        "twinseal_hsm_logins_total",
+        "Times that the token was connected to, by token"
+    );
+    describe_counter!(
+        "twinseal_hsm_recoveries_total",
+        "Times that the token came back, by token"
+    );
+    describe_gauge!(
+        "twinseal_hsm_canary_timestamp_seconds",
+        Unit::Seconds,
+        "When the canaries of all keys sang last, by token (Unix time)"
     );
 }

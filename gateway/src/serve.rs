@@ -1,6 +1,12 @@
 //! `serve`: build everything, listen, and on a signal finish what is running.
 
-use std::{error::Error, sync::Arc};
+use std::{
+    error::Error,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use mtls::server::{ClientAuth, Listener, ServerTls};
 use protocol::names::Role;
@@ -27,8 +33,9 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let limits = config.limits.of_listener();
 
     let trust = config.trust.load_shared(config.directory(), mtls::now())?;
-    let token = keys::open_token(&config, config.token.sessions)?;
-    let keys = GatewayKeys::open(&config, &token, &trust.load(), mtls::now())?;
+    let tokens = keys::open_tokens(&config)?;
+    let died = tokens.died();
+    let keys = GatewayKeys::open(&config, tokens, &trust.load(), mtls::now())?;
     let identity = keys.tls_identity(limits.handshake)?;
     let tls = |client_auth| ServerTls::new(&identity, Arc::clone(&trust), client_auth);
     let merchants_tls = tls(ClientAuth::Required(vec![Role::Merchant]))?;
@@ -64,7 +71,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
         tracing::info!(listener, address = %bound.local_address(), "listening");
     }
 
-    let stopped = on_signal()?;
+    let (stopped, is_dead) = when_to_stop(died)?;
     let mut listeners = JoinSet::new();
     {
         let gateway = Arc::clone(&gateway);
@@ -93,25 +100,34 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let _ = ending_holds.await;
     drop(gateway);
     tracing::info!("drained and stopped");
+    if is_dead.load(Ordering::Acquire) {
+        hsm::leave_at_once();
+    }
     Ok(())
 }
 
-/// Becomes true at the first SIGTERM or SIGINT.
-fn on_signal() -> std::io::Result<watch::Receiver<bool>> {
+/// Becomes true at the first SIGTERM or SIGINT, or when a call into a PKCS#11 module does not come back; the second one
+/// tells whether it was that.
+fn when_to_stop(
+    died: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<(watch::Receiver<bool>, Arc<AtomicBool>)> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (stop, stopped) = watch::channel(false);
+    let is_dead = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&is_dead);
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = died => told.store(true, Ordering::Release),
         }
         tracing::info!("stopping: no new requests, running ones finish");
         let _ = stop.send(true);
         // Kept until the process ends, so that waiting never fails.
         std::future::pending::<()>().await;
     });
-    Ok(stopped)
+    Ok((stopped, is_dead))
 }
 
 async fn wait(mut stopped: watch::Receiver<bool>) {

@@ -110,12 +110,15 @@ pub enum StartError {
     /// A call that should not fail failed.
     #[error("token: {0}")]
     Token(#[from] cryptoki::error::Error),
+    /// The session went away while it was used.
+    #[error("the PKCS#11 session went away; try again")]
+    SessionGone,
+    /// None of the tokens works.
+    #[error("no token works: {0}")]
+    NoToken(String),
     /// No worker thread could be started.
     #[error("can't start a worker thread: {0}")]
     Thread(std::io::Error),
-    /// No random bytes for a canary.
-    #[error("the operating system gave no random bytes")]
-    NoRandomness,
 }
 
 /// An operation was not done, or it is not known whether it was; none of them changes a key.
@@ -127,10 +130,11 @@ pub enum HsmError {
     /// The caller's deadline passed first.
     #[error("the token did not answer in time")]
     DeadlinePassed,
-    /// The caller's input is no point of the curve, or has another length: the token never saw it.
+    /// The caller's input is not what the operation takes: found before a token saw it, or because the token does
+    /// everything else.
     #[error("the input is not what the operation takes")]
     InvalidInput,
-    /// The token did not do it. The text is for the log.
-    #[error("the token did not do it: {0}")]
+    /// No token did it. The text is for the log.
+    #[error("no token did it: {0}")]
     Unavailable(String),
 }

@@ -7,6 +7,7 @@ use cryptoki::{
     object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
     session::Session,
 };
+use serde::Serialize;
 
 /// The DER form of the OID of P-256, as CKA_EC_PARAMS has it (RFC 5480 section 2.1.1.1).
 pub(crate) const P256_PARAMS: [u8; 10] =
@@ -16,7 +17,8 @@ pub(crate) const P256_PARAMS: [u8; 10] =
 pub(crate) const SECRET_KEY_BYTES: u64 = 32;
 
 /// What a key is for. It can do nothing else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum KeyUse {
     /// ECDSA on P-256.
     Sign,
@@ -77,7 +79,22 @@ const HISTORY: [Flag; 3] = [
     flag("CKA_LOCAL", AttributeType::Local, true),
 ];
 
+/// What a key is, beside its flags.
+const KIND: [&str; 3] = ["CKA_KEY_TYPE", "CKA_EC_PARAMS", "CKA_VALUE_LEN"];
+
 impl KeyUse {
+    const ALL: [Self; 4] = [Self::Sign, Self::Derive, Self::Encrypt, Self::Mac];
+
+    /// Whether the policy of any use looks at an attribute.
+    pub(crate) fn knows_attribute(name: &str) -> bool {
+        let of_uses = Self::ALL.into_iter().flat_map(Self::use_flags);
+        let flags = CHOSEN.into_iter().chain(HISTORY).chain(of_uses);
+        flags
+            .map(|(known, ..)| known)
+            .chain(KIND)
+            .any(|known| known == name)
+    }
+
     /// The class of object that the secret part is.
     pub(crate) const fn class(self) -> ObjectClass {
         match self {

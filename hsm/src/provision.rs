@@ -1,28 +1,31 @@
 //! Provisioning: initialising a token, making keys in it, looking at them. Blocking, on one session, for a
 //! program that does one thing after the other.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use cryptoki::{
-    context::Pkcs11,
     mechanism::Mechanism,
     object::{Attribute, AttributeType, ObjectClass},
     session::{Session, UserType},
     slot::Slot,
 };
+use serde::Serialize;
 
 use crate::{
     error::StartError,
-    module,
+    module::Module,
+    object::{find_key, public_point},
     pin::Pin,
     policy::{AttributeFinding, KeyUse, P256_PARAMS},
-    token::{find_key, log_in, public_point},
+    report::{KeyReport, ReportedFinding},
+    token::log_in,
     uri::Pkcs11Uri,
+    waiver::Waivers,
 };
 
 /// A token as a module shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TokenInfo {
     /// Its label.
     pub label: String,
@@ -32,6 +35,18 @@ pub struct TokenInfo {
     pub manufacturer: String,
     /// Its model.
     pub model: String,
+}
+
+impl TokenInfo {
+    fn of(module: &Module, slot: Slot) -> Result<Self, cryptoki::error::Error> {
+        let token = module.functions().get_token_info(slot)?;
+        Ok(Self {
+            label: token.label().to_owned(),
+            serial: token.serial_number().to_owned(),
+            manufacturer: token.manufacturer_id().to_owned(),
+            model: token.model().to_owned(),
+        })
+    }
 }
 
 /// A key that is to be made has a label that is taken, or a token has.
@@ -64,16 +79,10 @@ pub enum ProvisionError {
 /// # Errors
 /// When the module can't be loaded.
 pub fn tokens(module_path: &Path) -> Result<Vec<TokenInfo>, ProvisionError> {
-    let module = module::load(module_path)?;
+    let module = Module::load(module_path)?;
     let mut tokens = Vec::new();
-    for slot in module.get_slots_with_initialized_token()? {
-        let token = module.get_token_info(slot)?;
-        tokens.push(TokenInfo {
-            label: token.label().to_owned(),
-            serial: token.serial_number().to_owned(),
-            manufacturer: token.manufacturer_id().to_owned(),
-            model: token.model().to_owned(),
-        });
+    for slot in module.functions().get_slots_with_initialized_token()? {
+        tokens.push(TokenInfo::of(&module, slot)?);
     }
     Ok(tokens)
 }
@@ -89,32 +98,47 @@ pub fn init_token(
     so_pin: &Pin,
     user_pin: &Pin,
 ) -> Result<(), ProvisionError> {
-    let module = module::load(module_path)?;
+    let module = Module::load(module_path)?;
     let uri = Pkcs11Uri::for_token(label);
-    match module::find_token(&module, &uri) {
-        Ok(slot) if !module.get_token_info(slot)?.user_pin_initialized() => {}
+    let slot = match module.find_token(&uri) {
+        Ok(slot)
+            if !module
+                .functions()
+                .get_token_info(slot)?
+                .user_pin_initialized() =>
+        {
+            slot
+        }
         Err(StartError::NotOneToken { found: 0, .. }) => {
             let free = free_slot(&module)?.ok_or(ProvisionError::NoFreeSlot)?;
-            module.init_token(free, so_pin.auth(), label)?;
+            module.functions().init_token(free, so_pin.auth(), label)?;
+            new_token_s_slot(&module, &uri, free)?
         }
         Ok(_) | Err(StartError::NotOneToken { .. }) => {
             return Err(ProvisionError::TokenExists(label.to_owned()));
         }
         Err(error) => return Err(error.into()),
-    }
-    // SoftHSM moves a token to another slot when it is initialised: it is found anew by its label.
-    let slot = module::find_token(&module, &uri)?;
-    let session = module.open_rw_session(slot)?;
+    };
+    let session = module.functions().open_rw_session(slot)?;
     session.login(UserType::So, Some(so_pin.auth()))?;
     session.init_pin(user_pin.auth())?;
     session.logout()?;
     Ok(())
 }
 
+/// Where a token is after it was initialised. SoftHSM moves it to another slot, so it is found anew by its
+/// label. NSS leaves it where it was, and calls it initialised only when it has a user PIN.
+fn new_token_s_slot(module: &Module, uri: &Pkcs11Uri, before: Slot) -> Result<Slot, StartError> {
+    match module.find_token(uri) {
+        Err(StartError::NotOneToken { found: 0, .. }) => Ok(before),
+        found => found,
+    }
+}
+
 /// A slot whose token was not initialised.
-fn free_slot(module: &Pkcs11) -> Result<Option<Slot>, ProvisionError> {
-    for slot in module.get_slots_with_token()? {
-        if !module.get_token_info(slot)?.token_initialized() {
+fn free_slot(module: &Module) -> Result<Option<Slot>, ProvisionError> {
+    for slot in module.functions().get_slots_with_token()? {
+        if !module.functions().get_token_info(slot)?.token_initialized() {
             return Ok(Some(slot));
         }
     }
@@ -137,6 +161,8 @@ pub struct KeyDescription {
 /// A token that was opened to provision it.
 pub struct TokenAdmin {
     session: Session,
+    module: PathBuf,
+    token: TokenInfo,
 }
 
 impl TokenAdmin {
@@ -145,10 +171,12 @@ impl TokenAdmin {
     /// # Errors
     /// When the module, the token or the PIN is not as said.
     pub fn open(module_path: &Path, uri: &Pkcs11Uri, pin: &Pin) -> Result<Self, ProvisionError> {
-        let module = module::load(module_path)?;
-        let slot = module::find_token(&module, uri)?;
+        let module = Module::load(module_path)?;
+        let slot = module.find_token(uri)?;
         Ok(Self {
-            session: log_in(&module, slot, pin)?,
+            session: log_in(&module, slot, pin)?.into_session()?,
+            module: module_path.to_owned(),
+            token: TokenInfo::of(&module, slot)?,
         })
     }
 
@@ -213,6 +241,31 @@ impl TokenAdmin {
         let uri = Pkcs11Uri::for_key(label);
         let handle = find_key(&self.session, &uri, usage.class(), usage.class_name())?;
         Ok(usage.findings(&self.session, handle)?)
+    }
+
+    /// Holds the key that a URI names against the policy of a use, less what is waived: the whole of what was
+    /// found, to be shown to an operator.
+    ///
+    /// # Errors
+    /// When there is not exactly one such key.
+    pub fn report(
+        &self,
+        uri: &Pkcs11Uri,
+        usage: KeyUse,
+        waivers: &Waivers,
+    ) -> Result<KeyReport, ProvisionError> {
+        let handle = find_key(&self.session, uri, usage.class(), usage.class_name())?;
+        let findings = usage.findings(&self.session, handle)?;
+        Ok(KeyReport {
+            key: uri.key_name().to_owned(),
+            usage,
+            module: self.module.clone(),
+            token: self.token.clone(),
+            findings: findings
+                .into_iter()
+                .map(|finding| ReportedFinding::new(finding, waivers))
+                .collect(),
+        })
     }
 
     /// Makes a P-256 key pair in the token (CKM_EC_KEY_PAIR_GEN); gives the public point,
@@ -321,6 +374,6 @@ fn random_id() -> Result<[u8; 16], ProvisionError> {
     let mut id = [0; 16];
     SystemRandom::new()
         .fill(&mut id)
-        .map_err(|_| ProvisionError::Start(StartError::NoRandomness))?;
+        .map_err(|_| ProvisionError::WrongResult("the operating system gave no random bytes"))?;
     Ok(id)
 }

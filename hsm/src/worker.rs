@@ -1,257 +1,273 @@
-//! Worker threads: each has one PKCS#11 session, all take from one bounded queue.
+//! Worker threads: each has one PKCS#11 session of its own, those of a token take from one queue.
 //!
-//! An operation whose caller gave up or whose deadline passed is skipped. A session on which an
-//! operation failed is dropped and replaced: an abandoned C_SignInit would leave it unusable
-//! (CKR_OPERATION_ACTIVE).
+//! A return code alone does not say whether the input or the token is bad: for one fault, modules give different codes.
+//! So after any failure the session is given up, because an abandoned C_SignInit would leave it unusable
+//! (CKR_OPERATION_ACTIVE), and the key's canary sings on a new one. Only a canary that fails counts against the token.
+//! When it sings, the operation is tried once more; if it fails again, the input is blamed, unless it was checked before.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
-    thread::{self, JoinHandle},
+    sync::{Arc, MutexGuard, PoisonError},
     time::Instant,
 };
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
-use cryptoki::{context::Pkcs11, session::Session, slot::Slot};
+use crossbeam_channel::Sender;
+use cryptoki::{
+    error::{Error, RvError},
+    object::ObjectHandle,
+    session::Session,
+};
 use tokio::sync::oneshot;
 
-use crate::error::{HsmError, StartError};
+use crate::{
+    key::Key,
+    metering::OperationMetrics,
+    module::ModuleSession,
+    operations::OperationError,
+    token::{Live, Token},
+};
 
-/// How one operation of one key is counted.
-#[derive(Clone)]
-pub(crate) struct OperationMetrics {
-    queued: metrics::Histogram,
-    executed: metrics::Histogram,
-    failed: metrics::Counter,
-}
+/// What is to be done with a key, perhaps twice. None of the operations changes anything in a token.
+pub(crate) type Operation<T> =
+    dyn Fn(&Session, ObjectHandle) -> Result<T, OperationError> + Send + Sync;
 
-impl OperationMetrics {
-    pub(crate) fn new(key: &str, operation: &'static str) -> Self {
-        let key = key.to_owned();
-        Self {
-            queued: metrics::histogram!("twinseal_hsm_queue_seconds", "key" => key.clone(), "operation" => operation),
-            executed: metrics::histogram!("twinseal_hsm_execution_seconds", "key" => key.clone(), "operation" => operation),
-            failed: metrics::counter!("twinseal_hsm_failures_total", "key" => key, "operation" => operation),
-        }
-    }
-}
-
-/// What a session is after an operation.
-#[derive(PartialEq, Eq)]
-enum Condition {
-    Usable,
+/// What is known of an operation's input.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// No token that works can fail because of it.
+    Checked,
+    /// It may be rubbish.
     Doubtful,
 }
 
-/// An operation that waits: it is given a session, or the reason why there is none.
-type Job = Box<dyn FnOnce(Result<&Session, HsmError>) -> Condition + Send>;
-
-/// The queue's entrance. The workers end when the last clone of it is dropped, which waits for them.
-#[derive(Clone)]
-pub(crate) struct Workers(Arc<Pool>);
-
-struct Pool {
-    /// None only while it is dropped.
-    queue: Option<Sender<Job>>,
-    threads: Vec<JoinHandle<()>>,
-    /// Keeps the login, which ends with the last session: those of the workers come and go. Keys are
-    /// found and checked on it.
-    login: Mutex<Session>,
+/// Why there is no result.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The token does not do what it should.
+    Token(String),
+    /// The token works, but not with this input.
+    Input,
+    /// The deadline passed before it was begun.
+    DeadlinePassed,
 }
 
-impl Drop for Pool {
-    /// A thread that is still inside the module while the process ends finds the module's own state
-    /// gone: crashes at exit are the thanks.
-    fn drop(&mut self) {
-        self.queue = None;
-        for thread in self.threads.drain(..) {
-            // One that panicked has ended, too.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Workers {
-    /// Opens one session per worker, and starts them.
-    pub(crate) fn start(
-        module: &Pkcs11,
-        slot: Slot,
-        login: Session,
-        sessions: usize,
-        queue_max: usize,
-    ) -> Result<Self, StartError> {
-        let (queue, jobs) = crossbeam_channel::bounded(queue_max.max(1));
-        let mut pool = Pool {
-            queue: Some(queue),
-            threads: Vec::new(),
-            login: Mutex::new(login),
-        };
-        for number in 0..sessions.max(1) {
-            let worker = Worker {
-                module: module.clone(),
-                slot,
-                jobs: jobs.clone(),
-            };
-            let session = worker.open()?;
-            let thread = thread::Builder::new()
-                .name(format!("pkcs11-{number}"))
-                .spawn(move || worker.run(session))
-                .map_err(StartError::Thread)?;
-            pool.threads.push(thread);
-        }
-        Ok(Self(Arc::new(pool)))
-    }
-
-    /// Does something on the session that keeps the login.
-    pub(crate) fn with_login<T>(&self, act: impl FnOnce(&Session) -> T) -> T {
-        // What is read on a session leaves nothing half done.
-        act(&self.0.login.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Has an operation done by one of the workers.
-    pub(crate) async fn run<T: Send + 'static>(
-        &self,
-        metrics: &OperationMetrics,
-        deadline: Instant,
-        operation: impl FnOnce(&Session) -> Result<T, OperationError> + Send + 'static,
-    ) -> Result<T, HsmError> {
-        let (reply, answer) = oneshot::channel();
-        let reply = OneShot(reply);
-        self.submit(metrics, deadline, reply, operation)?;
-        match tokio::time::timeout_at(deadline.into(), answer).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(HsmError::Unavailable("the workers ended".to_owned())),
-            Err(_) => Err(HsmError::DeadlinePassed),
-        }
-    }
-
-    /// The same for a caller that may not be async: a TLS handshake.
-    pub(crate) fn run_blocking<T: Send + 'static>(
-        &self,
-        metrics: &OperationMetrics,
-        deadline: Instant,
-        operation: impl FnOnce(&Session) -> Result<T, OperationError> + Send + 'static,
-    ) -> Result<T, HsmError> {
-        let (reply, answer) = crossbeam_channel::bounded(1);
-        self.submit(metrics, deadline, Blocking(reply), operation)?;
-        match answer.recv_deadline(deadline) {
-            Ok(outcome) => outcome,
-            Err(_) => Err(HsmError::DeadlinePassed),
-        }
-    }
-
-    fn submit<T, R: Reply<T>>(
-        &self,
-        metrics: &OperationMetrics,
-        deadline: Instant,
-        reply: R,
-        operation: impl FnOnce(&Session) -> Result<T, OperationError> + Send + 'static,
-    ) -> Result<(), HsmError> {
-        let metrics = metrics.clone();
-        let submitted = Instant::now();
-        let job: Job = Box::new(move |session| {
-            let started = Instant::now();
-            metrics.queued.record(started - submitted);
-            if reply.is_abandoned() {
-                return Condition::Usable;
-            }
-            if started >= deadline {
-                // Said by the worker, who may see it before the caller does.
-                reply.send(Err(HsmError::DeadlinePassed));
-                return Condition::Usable;
-            }
-            let (outcome, condition) = match session.map(operation) {
-                Ok(Ok(result)) => (Ok(result), Condition::Usable),
-                Ok(Err(error)) => (
-                    Err(HsmError::Unavailable(error.to_string())),
-                    Condition::Doubtful,
-                ),
-                Err(no_session) => (Err(no_session), Condition::Usable),
-            };
-            metrics.executed.record(started.elapsed());
-            if outcome.is_err() {
-                metrics.failed.increment(1);
-            }
-            reply.send(outcome);
-            condition
-        });
-        let ended = || HsmError::Unavailable("the workers ended".to_owned());
-        let queue = self.0.queue.as_ref().ok_or_else(ended)?;
-        queue.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => HsmError::Overloaded,
-            TrySendError::Disconnected(_) => ended(),
-        })
-    }
-}
-
-/// An operation failed in the token, or gave what it can't have given.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum OperationError {
-    #[error("{0}")]
-    Token(#[from] cryptoki::error::Error),
-    #[error("{0}")]
-    WrongResult(&'static str),
-}
+/// An operation that waits: it is given a place to work at, or the reason why there is none.
+pub(crate) type Job = Box<dyn FnOnce(Result<&mut Desk<'_>, String>) + Send>;
 
 /// Where an outcome goes.
-trait Reply<T>: Send + 'static {
+pub(crate) trait Reply<T>: Send + 'static {
+    /// Whether nobody waits for it any more.
     fn is_abandoned(&self) -> bool;
-    fn send(self, outcome: Result<T, HsmError>);
+    fn send(self, outcome: Result<T, Failure>);
 }
 
-struct OneShot<T>(oneshot::Sender<Result<T, HsmError>>);
+/// Answers a caller that awaits it.
+pub(crate) struct OneShot<T>(pub(crate) oneshot::Sender<Result<T, Failure>>);
 
 impl<T: Send + 'static> Reply<T> for OneShot<T> {
     fn is_abandoned(&self) -> bool {
         self.0.is_closed()
     }
 
-    fn send(self, outcome: Result<T, HsmError>) {
+    fn send(self, outcome: Result<T, Failure>) {
         // A caller that gave up meanwhile wants no answer.
         let _ = self.0.send(outcome);
     }
 }
 
-struct Blocking<T>(Sender<Result<T, HsmError>>);
+/// Answers a caller that blocks its thread.
+pub(crate) struct Blocking<T>(pub(crate) Sender<Result<T, Failure>>);
 
 impl<T: Send + 'static> Reply<T> for Blocking<T> {
     fn is_abandoned(&self) -> bool {
         false
     }
 
-    fn send(self, outcome: Result<T, HsmError>) {
+    fn send(self, outcome: Result<T, Failure>) {
         let _ = self.0.send(outcome);
     }
 }
 
-struct Worker {
-    module: Pkcs11,
-    slot: Slot,
-    jobs: Receiver<Job>,
+/// Makes a job of an operation.
+pub(crate) fn job<T: Send + 'static>(
+    key: Arc<Key>,
+    operation: Arc<Operation<T>>,
+    input: Input,
+    metrics: OperationMetrics,
+    deadline: Instant,
+    reply: impl Reply<T>,
+) -> Job {
+    let submitted = Instant::now();
+    Box::new(move |desk| {
+        let started = Instant::now();
+        metrics.queued(started - submitted);
+        if reply.is_abandoned() {
+            return;
+        }
+        if started >= deadline {
+            // Said by the worker, who may see it before the caller does.
+            reply.send(Err(Failure::DeadlinePassed));
+            return;
+        }
+        let outcome = match desk {
+            Ok(desk) => {
+                let outcome = perform(desk, &key, &*operation, input);
+                metrics.executed(started.elapsed());
+                outcome
+            }
+            Err(reason) => Err(Failure::Token(reason)),
+        };
+        match &outcome {
+            Err(Failure::Token(_)) => metrics.failed(),
+            Err(Failure::Input) => metrics.blamed(),
+            _ => {}
+        }
+        reply.send(outcome);
+    })
 }
 
-impl Worker {
-    fn open(&self) -> Result<Session, cryptoki::error::Error> {
-        self.module.open_rw_session(self.slot)
+/// Does an operation, and settles whom a failure is to be blamed on.
+fn perform<T>(
+    desk: &mut Desk<'_>,
+    key: &Key,
+    operation: &Operation<T>,
+    input: Input,
+) -> Result<T, Failure> {
+    let Some(handle) = desk.live.handle(key.number()) else {
+        return Err(desk.suspect(format!("it has no key {}", key.name())));
+    };
+    let first = match desk.attempt(handle, operation) {
+        Ok(done) => return Ok(done),
+        Err(error) => error,
+    };
+    let mut sing = || desk.attempt(handle, |session, handle| key.canary(session, handle));
+    // Twice, as one code in passing is no reason to log in anew.
+    if let Err(canary) = sing().or_else(|_| sing()) {
+        let reason = format!("key {}: {first}; its canary: {canary}", key.name());
+        return Err(desk.suspect(reason));
+    }
+    desk.attempt(handle, operation).map_err(|again| match input {
+        Input::Checked => Failure::Token(format!("key {}: {first}; again: {again}", key.name())),
+        Input::Doubtful => {
+            tracing::info!(key = key.name(), error = %again, "the token works, the input does not");
+            Failure::Input
+        }
+    })
+}
+
+/// What a worker has while its token is up.
+pub(crate) struct Desk<'a> {
+    token: &'a Token,
+    live: &'a Live,
+    /// The worker's own session, kept from job to job.
+    own: &'a mut Option<OwnSession>,
+    /// The session that keeps the login, when the token gives no more.
+    borrowed: Option<MutexGuard<'a, ModuleSession>>,
+}
+
+/// A session of a worker, and the life of the token that it is of.
+struct OwnSession {
+    life: u64,
+    session: ModuleSession,
+}
+
+impl<'a> Desk<'a> {
+    fn attempt<T>(
+        &mut self,
+        handle: ObjectHandle,
+        operation: impl Fn(&Session, ObjectHandle) -> Result<T, OperationError>,
+    ) -> Result<T, OperationError> {
+        let outcome = match self.session() {
+            Ok(session) => operation(session, handle),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = &outcome {
+            if let OperationError::Token(error) = error {
+                self.token.metrics().returned(error);
+            }
+            self.give_session_up();
+        }
+        outcome
     }
 
-    fn run(self, first: Session) {
-        let mut session = Some(first);
-        while let Ok(job) = self.jobs.recv() {
-            let opened = match session.take() {
-                Some(session) => Ok(session),
-                None => self.open(),
-            };
-            match opened {
-                Ok(open) => {
-                    if job(Ok(&open)) == Condition::Usable {
-                        session = Some(open);
-                    }
+    fn session(&mut self) -> Result<&Session, Error> {
+        const VOID: Error = Error::Pkcs11(
+            RvError::SessionHandleInvalid,
+            cryptoki::context::Function::OpenSession,
+        );
+        if self
+            .own
+            .as_ref()
+            .is_some_and(|own| own.life != self.live.life())
+        {
+            self.give_session_up();
+        }
+        if self.own.is_none() && self.borrowed.is_none() {
+            match self.token.module().open_session(self.live.slot()) {
+                Ok(session) => {
+                    self.token.metrics().session_opened();
+                    *self.own = Some(OwnSession {
+                        life: self.live.life(),
+                        session,
+                    });
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "no PKCS#11 session can be opened");
-                    job(Err(HsmError::Unavailable(error.to_string())));
+                // Others have them: this one is shared then.
+                Err(Error::Pkcs11(RvError::SessionCount, _)) => {
+                    self.borrowed = Some(self.live.login());
                 }
+                Err(error) => return Err(error),
             }
         }
+        let session = match (&self.borrowed, self.own.as_ref()) {
+            (Some(borrowed), _) => borrowed.get(),
+            (None, Some(own)) => own.session.get(),
+            (None, None) => None,
+        };
+        session.ok_or(VOID)
+    }
+
+    fn give_session_up(&mut self) {
+        self.borrowed = None;
+        if self.own.take().is_some() {
+            self.token.metrics().session_gone();
+        }
+    }
+
+    /// The token is to be looked after; what waits for it goes elsewhere.
+    fn suspect(&self, reason: String) -> Failure {
+        self.token.suspect(self.live.life(), &reason);
+        Failure::Token(reason)
+    }
+}
+
+/// Works for a token until its queue is closed. `number` is the worker's among those of the token.
+pub(crate) fn work(token: &Token, number: usize) {
+    let mut own = None;
+    while let Some(job) = token.queue().pop() {
+        let live = token.live();
+        match live.as_ref() {
+            Some(live) if token.is_up() => {
+                let _call = token.watched(number);
+                job(Ok(&mut Desk {
+                    token,
+                    live,
+                    own: &mut own,
+                    borrowed: None,
+                }));
+            }
+            _ => job(Err(token.reason())),
+        }
+    }
+    if own.take().is_some() {
+        token.metrics().session_gone();
+    }
+}
+
+impl Live {
+    /// The session that keeps the login.
+    pub(crate) fn login(&self) -> MutexGuard<'_, ModuleSession> {
+        // What is done on a session leaves nothing half done.
+        self.login_session()
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -156,8 +156,13 @@ impl Service {
     }
 
     /// Asks it to stop, waits until it has, and gives its whole log.
-    pub fn stop(mut self) -> (ExitStatus, String) {
+    pub fn stop(self) -> (ExitStatus, String) {
         self.signal("TERM");
+        self.wait_until_it_ends()
+    }
+
+    /// Waits until it ends by itself, and gives its whole log.
+    pub fn wait_until_it_ends(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().unwrap();
         let mut heard = self.log.heard.lock().unwrap();
         while !heard.is_over {

@@ -5,6 +5,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use cryptoki::{
@@ -16,11 +17,12 @@ use cryptoki::{
     types::AuthPin,
 };
 use hsm::{
-    StartError, Token, TokenConfig,
+    StartError, TokenConfig, Tokens,
     pin::{Pin, PinSource},
     policy::KeyUse,
     provision::{self, TokenAdmin},
     uri::Pkcs11Uri,
+    waiver::Waivers,
 };
 use tempfile::TempDir;
 
@@ -180,12 +182,13 @@ impl TokenDirectory {
             pin: PinSource::File(pin_file),
             sessions: 2,
             queue_max: 64,
+            waivers: Waivers::default(),
         }
     }
 
     /// Opens the token that must not open.
     pub(crate) fn refused(&self, config: &TokenConfig) -> StartError {
-        match Token::open(config) {
+        match open(config) {
             Ok(_) => panic!("the token was opened"),
             Err(error) => error,
         }
@@ -220,6 +223,11 @@ impl TokenDirectory {
             Err(error) => panic!("{error}"),
         }
     }
+}
+
+/// Opens one token.
+pub(crate) fn open(config: &TokenConfig) -> Result<Tokens, StartError> {
+    Tokens::open(std::slice::from_ref(config), Duration::from_secs(60))
 }
 
 /// The private or secret key with this label.

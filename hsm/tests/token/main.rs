@@ -4,11 +4,14 @@
 
 mod directory;
 mod metering;
+mod misbehaving;
 mod one_use;
 mod opening;
 mod pins;
 mod policy;
 mod provisioning;
+mod recovery;
+mod reports;
 mod secrecy;
 mod templates;
 mod workers;

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use hsm::{StartError, Token, TokenConfig, provision};
+use hsm::{StartError, TokenConfig, provision};
 
-use crate::directory::{LABEL, TokenDirectory, in_a_new_directory};
+use crate::directory::{LABEL, TokenDirectory, in_a_new_directory, open};
 
 fn with_uri(directory: &TokenDirectory, uri: &str) -> TokenConfig {
     TokenConfig {
@@ -72,7 +72,7 @@ fn tokens_of_the_same_label_are_told_apart_by_their_serial_numbers() {
             .iter()
             .filter(|serial| {
                 let uri = format!("pkcs11:token={LABEL};serial={serial}");
-                Token::open(&with_uri(directory, &uri)).is_ok()
+                open(&with_uri(directory, &uri)).is_ok()
             })
             .count();
         assert_eq!(opened, 1);

@@ -1,13 +1,15 @@
 //! The PIN: where it may come from, and that a wrong one is tried once.
 
 use hsm::{
-    StartError, Token, TokenConfig,
+    StartError, TokenConfig,
     pin::{Pin, PinSource},
     provision::{ProvisionError, TokenAdmin},
     uri::Pkcs11Uri,
 };
 
-use crate::directory::{LABEL, PIN, PIN_VARIABLE, TokenDirectory, in_a_new_directory, write_pin};
+use crate::directory::{
+    LABEL, PIN, PIN_VARIABLE, TokenDirectory, in_a_new_directory, open, write_pin,
+};
 
 fn with_pin(directory: &TokenDirectory, pin: PinSource) -> TokenConfig {
     TokenConfig {
@@ -35,7 +37,7 @@ fn a_wrong_pin_is_refused_with_advice_and_the_right_one_opens_afterwards() {
         assert!(!text.contains("wrong-1234"), "{text}");
         // The token was asked; the right PIN clears it again.
         assert!(count_is_low());
-        assert!(Token::open(&directory.config()).is_ok());
+        assert!(open(&directory.config()).is_ok());
         assert!(!count_is_low());
     });
 }
@@ -71,7 +73,7 @@ fn a_pin_file_that_others_may_read_is_refused_before_the_token_is_asked() {
         for mode in [0o600, 0o400] {
             write_pin(&directory.path(&format!("{mode:o}.pin")), PIN, mode);
             let source = PinSource::File(directory.path(&format!("{mode:o}.pin")));
-            assert!(Token::open(&with_pin(directory, source)).is_ok());
+            assert!(open(&with_pin(directory, source)).is_ok());
         }
     });
 }
@@ -103,7 +105,7 @@ fn a_line_break_at_the_end_of_a_pin_file_does_not_count() {
         let file = directory.path("broken-line.pin");
         for text in [format!("{PIN}\n"), format!("{PIN}\r\n")] {
             write_pin(&file, &text, 0o600);
-            assert!(Token::open(&with_pin(directory, PinSource::File(file.clone()))).is_ok());
+            assert!(open(&with_pin(directory, PinSource::File(file.clone()))).is_ok());
         }
     });
 }
@@ -113,7 +115,7 @@ fn a_pin_may_stand_in_an_environment_variable() {
     in_a_new_directory(|directory| {
         directory.init_token(LABEL);
         let variable = |name: &str| PinSource::Env(name.to_owned());
-        assert!(Token::open(&with_pin(directory, variable(PIN_VARIABLE))).is_ok());
+        assert!(open(&with_pin(directory, variable(PIN_VARIABLE))).is_ok());
         let error = directory.refused(&with_pin(directory, variable("TWINSEAL_TEST_NO_PIN")));
         assert!(
             error.to_string().contains("$TWINSEAL_TEST_NO_PIN"),

@@ -5,20 +5,22 @@ use cryptoki::{
     object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
     session::Session,
 };
-use hsm::{StartError, Token, policy::KeyUse, uri::Pkcs11Uri};
+use hsm::{StartError, Tokens, WorkClass, policy::KeyUse, uri::Pkcs11Uri};
 
 use crate::{
-    directory::{TokenDirectory, in_a_new_directory},
+    directory::{TokenDirectory, in_a_new_directory, open},
     templates::{self, P256, P384},
 };
 
 /// Opens a key for a use, as a program that serves does.
-fn open(token: &Token, label: &str, usage: KeyUse) -> Result<(), StartError> {
+fn open_key(token: &Tokens, label: &str, usage: KeyUse) -> Result<(), StartError> {
     let uri = Pkcs11Uri::for_key(label);
     // A point of nobody's: what is wrong with the key itself is found first.
     let public = [4; 65];
     match usage {
-        KeyUse::Sign => token.signing_key(&uri, public).map(drop),
+        KeyUse::Sign => token
+            .signing_key(&uri, public, WorkClass::Receipts)
+            .map(drop),
         KeyUse::Derive => token.agreement_key(&uri, public).map(drop),
         KeyUse::Encrypt => token.data_key(&uri).map(drop),
         KeyUse::Mac => token.index_key(&uri).map(drop),
@@ -32,7 +34,7 @@ fn each_is_refused(
     cases: &[(&'static str, Attribute, &str)],
 ) {
     let _admin = directory.new_token();
-    let token = Token::open(&directory.config()).unwrap();
+    let token = open(&directory.config()).unwrap();
     let session = directory.bare_session();
     for (attribute, change, found) in cases {
         let changes = std::slice::from_ref(change);
@@ -41,14 +43,14 @@ fn each_is_refused(
     }
     // What the cases start from is right, so each was refused for its own fault.
     templates::make(&session, "right", usage, &[]);
-    match open(&token, "right", usage) {
+    match open_key(&token, "right", usage) {
         Ok(()) | Err(StartError::OtherPublicKey { .. }) => {}
         Err(error) => panic!("{error}"),
     }
 }
 
-fn is_refused(token: &Token, label: &str, usage: KeyUse, attribute: &str, found: &str) {
-    let error = open(token, label, usage).unwrap_err();
+fn is_refused(token: &Tokens, label: &str, usage: KeyUse, attribute: &str, found: &str) {
+    let error = open_key(token, label, usage).unwrap_err();
     let StartError::Policy { key, finding } = &error else {
         panic!("{label}: {error}");
     };
@@ -141,7 +143,7 @@ fn an_index_key_with_a_wrong_attribute_is_refused_by_its_name() {
 fn a_key_of_another_type_or_curve_is_refused() {
     in_a_new_directory(|directory| {
         let _admin = directory.new_token();
-        let token = Token::open(&directory.config()).unwrap();
+        let token = open(&directory.config()).unwrap();
         let session = directory.bare_session();
         for usage in [KeyUse::Sign, KeyUse::Derive] {
             let label = format!("P-384 {usage:?}");
@@ -150,7 +152,7 @@ fn a_key_of_another_type_or_curve_is_refused() {
         }
         let aes = [Attribute::KeyType(KeyType::AES)];
         templates::make(&session, "aes", KeyUse::Mac, &aes);
-        let error = open(&token, "aes", KeyUse::Mac).unwrap_err();
+        let error = open_key(&token, "aes", KeyUse::Mac).unwrap_err();
         assert!(
             error.to_string().contains("key aes: CKA_KEY_TYPE is"),
             "{error}"
@@ -167,7 +169,7 @@ fn a_key_of_another_type_or_curve_is_refused() {
         session
             .generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &rsa)
             .unwrap();
-        let error = open(&token, "rsa", KeyUse::Sign).unwrap_err();
+        let error = open_key(&token, "rsa", KeyUse::Sign).unwrap_err();
         assert!(
             error.to_string().contains("key rsa: CKA_KEY_TYPE is"),
             "{error}"
@@ -189,7 +191,7 @@ fn hide_the_past(session: &Session, label: &str, past: &Attribute, present: Attr
 fn a_key_that_once_could_leave_is_refused_for_its_past() {
     in_a_new_directory(|directory| {
         let _admin = directory.new_token();
-        let token = Token::open(&directory.config()).unwrap();
+        let token = open(&directory.config()).unwrap();
         let session = directory.bare_session();
         let (past, present) = (Attribute::Sensitive(false), Attribute::Sensitive(true));
         hide_the_past(&session, "was readable", &past, present);
@@ -216,7 +218,7 @@ fn a_key_that_once_could_leave_is_refused_for_its_past() {
 fn a_key_that_was_brought_into_the_token_is_refused() {
     in_a_new_directory(|directory| {
         let admin = directory.new_token();
-        let token = Token::open(&directory.config()).unwrap();
+        let token = open(&directory.config()).unwrap();
         let session = directory.bare_session();
         let mut template = templates::template("brought", KeyUse::Mac);
         template.extend([
@@ -224,7 +226,7 @@ fn a_key_that_was_brought_into_the_token_is_refused() {
             Attribute::Value(vec![7; 32]),
         ]);
         session.create_object(&template).unwrap();
-        let error = open(&token, "brought", KeyUse::Mac).unwrap_err();
+        let error = open_key(&token, "brought", KeyUse::Mac).unwrap_err();
         assert!(matches!(error, StartError::Policy { .. }), "{error}");
         let wrong: Vec<&str> = admin
             .check("brought", KeyUse::Mac)
@@ -246,15 +248,19 @@ fn a_key_that_is_not_its_certificate_s_is_refused() {
         let admin = directory.new_token();
         let signing = admin.generate_p256("signing", KeyUse::Sign).unwrap();
         let encryption = admin.generate_p256("encryption", KeyUse::Derive).unwrap();
-        let token = Token::open(&directory.config()).unwrap();
+        let token = open(&directory.config()).unwrap();
         let uri = Pkcs11Uri::for_key;
-        assert!(token.signing_key(&uri("signing"), signing).is_ok());
+        assert!(
+            token
+                .signing_key(&uri("signing"), signing, WorkClass::Receipts)
+                .is_ok()
+        );
         assert!(token.agreement_key(&uri("encryption"), encryption).is_ok());
         for (key, error) in [
             (
                 "signing",
                 token
-                    .signing_key(&uri("signing"), encryption)
+                    .signing_key(&uri("signing"), encryption, WorkClass::Receipts)
                     .err()
                     .unwrap(),
             ),
@@ -285,7 +291,7 @@ fn a_key_that_is_not_its_certificate_s_is_refused() {
 fn a_public_half_that_is_another_pair_s_is_found_by_using_the_key() {
     in_a_new_directory(|directory| {
         let _admin = directory.new_token();
-        let token = Token::open(&directory.config()).unwrap();
+        let token = open(&directory.config()).unwrap();
         let session = directory.bare_session();
         // A pair whose public half was replaced by that of a pair outside the token.
         for usage in [KeyUse::Sign, KeyUse::Derive] {
@@ -314,7 +320,10 @@ fn a_public_half_that_is_another_pair_s_is_found_by_using_the_key() {
                 .unwrap();
             let uri = Pkcs11Uri::for_key(&label);
             let error = match usage {
-                KeyUse::Sign => token.signing_key(&uri, point).err().unwrap(),
+                KeyUse::Sign => token
+                    .signing_key(&uri, point, WorkClass::Receipts)
+                    .err()
+                    .unwrap(),
                 _ => token.agreement_key(&uri, point).err().unwrap(),
             };
             assert!(matches!(error, StartError::Canary { .. }), "{error}");
@@ -331,12 +340,12 @@ fn a_public_half_that_is_another_pair_s_is_found_by_using_the_key() {
 fn a_key_that_is_missing_or_there_twice_is_refused() {
     in_a_new_directory(|directory| {
         let _admin = directory.new_token();
-        let token = Token::open(&directory.config()).unwrap();
+        let token = open(&directory.config()).unwrap();
         let session = directory.bare_session();
         for usage in [KeyUse::Sign, KeyUse::Derive, KeyUse::Encrypt, KeyUse::Mac] {
             let label = format!("{usage:?}");
             for count in [0, 2] {
-                let error = open(&token, &label, usage).unwrap_err();
+                let error = open_key(&token, &label, usage).unwrap_err();
                 assert!(
                     matches!(&error, StartError::NotOneKey { found, .. } if *found == count),
                     "{error}"
@@ -356,11 +365,11 @@ fn a_key_that_is_missing_or_there_twice_is_refused() {
 fn a_key_of_a_session_is_no_key_of_the_token() {
     in_a_new_directory(|directory| {
         let _admin = directory.new_token();
-        let token = Token::open(&directory.config()).unwrap();
+        let token = open(&directory.config()).unwrap();
         let session = directory.bare_session();
         let changes = [Attribute::Token(false)];
         templates::make(&session, "passing", KeyUse::Mac, &changes);
-        let error = open(&token, "passing", KeyUse::Mac).unwrap_err();
+        let error = open_key(&token, "passing", KeyUse::Mac).unwrap_err();
         assert!(
             matches!(error, StartError::NotOneKey { found: 0, .. }),
             "{error}"

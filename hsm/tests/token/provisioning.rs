@@ -5,7 +5,7 @@ use cryptoki::{
     object::{Attribute, ObjectClass},
 };
 use hsm::{
-    StartError, Token,
+    StartError, WorkClass,
     pin::Pin,
     policy::KeyUse,
     provision::{self, ProvisionError, TokenAdmin},
@@ -13,7 +13,7 @@ use hsm::{
 };
 
 use crate::{
-    directory::{GATEWAY_KEYS, LABEL, PIN, SO_PIN, in_a_new_directory, secret_part},
+    directory::{GATEWAY_KEYS, LABEL, PIN, SO_PIN, in_a_new_directory, open, secret_part},
     templates::{self, P256},
 };
 
@@ -86,9 +86,9 @@ fn a_token_that_is_there_stays_as_it_is() {
         let (so_pin, pin) = (Pin::new(SO_PIN), Pin::new("another-1234"));
         let outcome = provision::init_token(directory.module(), LABEL, &so_pin, &pin);
         assert!(matches!(outcome, Err(ProvisionError::TokenExists(_))));
-        let token = Token::open(&directory.config()).unwrap();
+        let token = open(&directory.config()).unwrap();
         let uri = Pkcs11Uri::for_key("signing");
-        assert!(token.signing_key(&uri, public).is_ok());
+        assert!(token.signing_key(&uri, public, WorkClass::Receipts).is_ok());
     });
 }
 
@@ -126,9 +126,9 @@ fn the_public_half_of_a_pair_that_was_not_finished_makes_room_for_a_whole_one() 
             .unwrap();
         assert!(admin.find("signing").unwrap().is_none());
         let public = admin.generate_p256("signing", KeyUse::Sign).unwrap();
-        let token = Token::open(&directory.config()).unwrap();
+        let token = open(&directory.config()).unwrap();
         let uri = Pkcs11Uri::for_key("signing");
-        assert!(token.signing_key(&uri, public).is_ok());
+        assert!(token.signing_key(&uri, public, WorkClass::Receipts).is_ok());
     });
 }
 
