@@ -141,7 +141,10 @@ impl Kind {
             let found = version(&transaction)?;
             if let Some(script) = self.migrations.get(found as usize) {
                 transaction.execute_batch(script)?;
-                if transaction.prepare("PRAGMA foreign_key_check")?.exists([])? {
+                if transaction
+                    .prepare("PRAGMA foreign_key_check")?
+                    .exists([])?
+                {
                     return Err(rusqlite::Error::SqliteFailure(
                         ffi::Error::new(ffi::SQLITE_CONSTRAINT_FOREIGNKEY),
                         None,

@@ -37,7 +37,10 @@ impl ModuleCopy {
             reports: AtomicU32::new(0),
         };
         fs::copy(this_library()?, &copy.path)?;
-        let softhsm = SOFTHSM.into_iter().map(Path::new).find(|path| path.exists());
+        let softhsm = SOFTHSM
+            .into_iter()
+            .map(Path::new)
+            .find(|path| path.exists());
         fs::copy(softhsm.ok_or_else(missing)?, &copy.wrapped)?;
         copy.does("")?;
         Ok(copy)

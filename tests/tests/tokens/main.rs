@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::StatusCode;
+use hyper::StatusCode;
 use mtls::client::HttpClient;
 use protocol::problem::Problem;
 use serde_json::Value;
