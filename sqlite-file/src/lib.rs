@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, ffi};
 
 /// An older library has a race between a commit and a checkpoint that can lose commits in WAL mode.
 const LIBRARY_MIN: i32 = 3_051_003;
@@ -83,8 +83,9 @@ impl Kind {
         self.check(&connection, path)?;
         write_ahead(&connection)
             .and_then(|()| connection.pragma_update(None, "synchronous", "FULL"))
-            .and_then(|()| connection.pragma_update(None, "foreign_keys", true))
+            .and_then(|()| connection.pragma_update(None, "foreign_keys", false))
             .and_then(|()| self.migrate(&mut connection))
+            .and_then(|()| connection.pragma_update(None, "foreign_keys", true))
             .map_err(failed)?;
         Ok(connection)
     }
@@ -123,10 +124,11 @@ impl Kind {
     }
 
     /// Brings a file to the last version: each script in a transaction with the version that it makes, so that an
-    /// interrupted one leaves the version before it, whole.
+    /// interrupted one leaves the version before it, whole. Foreign keys must be off, so that a script can make a table
+    /// anew that others refer to; that all of them lead somewhere is checked before its commit.
     ///
     /// # Errors
-    /// When a script fails, or the file can't be written.
+    /// When a script fails or leaves a row that refers to nothing, or the file can't be written.
     pub fn migrate(&self, connection: &mut Connection) -> rusqlite::Result<()> {
         let version = |connection: &Connection| {
             connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))
@@ -139,6 +141,15 @@ impl Kind {
             let found = version(&transaction)?;
             if let Some(script) = self.migrations.get(found as usize) {
                 transaction.execute_batch(script)?;
+                if transaction
+                    .prepare("PRAGMA foreign_key_check")?
+                    .exists([])?
+                {
+                    return Err(rusqlite::Error::SqliteFailure(
+                        ffi::Error::new(ffi::SQLITE_CONSTRAINT_FOREIGNKEY),
+                        None,
+                    ));
+                }
                 transaction.pragma_update(None, "application_id", self.application_id)?;
                 transaction.pragma_update(None, "user_version", found + 1)?;
             }

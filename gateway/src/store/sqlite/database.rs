@@ -11,7 +11,11 @@ use crate::store::StoreError;
 pub(in crate::store) const FILE: Kind = Kind {
     program: "gateway",
     application_id: 0x5477_536c,
-    migrations: &[include_str!("schema/1.sql"), include_str!("schema/2.sql")],
+    migrations: &[
+        include_str!("schema/1.sql"),
+        include_str!("schema/2.sql"),
+        include_str!("schema/3.sql"),
+    ],
 };
 
 /// What the writer keeps of the file in memory, in KiB.

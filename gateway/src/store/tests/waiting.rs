@@ -74,15 +74,18 @@ async fn who_reads_for_long_lets_the_log_grow_and_no_commit_wait_for_long() {
 async fn the_log_begins_anew_although_commits_follow_one_another() {
     let place = Place::sqlite();
     let store = with_account(&place, 1000).await;
-    let started = Instant::now();
     let mut written = 0;
-    while written < 256 << 20 || started.elapsed() < Duration::from_secs(3) {
+    // How long bringing it back takes is the disk's affair: it is only to end once in a while.
+    loop {
         let mut large = command(1);
         large.evidence.request = "x".repeat(1 << 20);
         written += large.evidence.request.len() as u64;
         decided(store.authorize(large, soon()).await.unwrap());
+        // The file keeps the length that the log once had.
+        let log = std::fs::metadata(place.directory().join("gateway.db-wal")).unwrap();
+        if written >= 256 << 20 && log.len() < written / 2 {
+            break;
+        }
+        assert!(written < 4 << 30, "the log has {} of {written}", log.len());
     }
-    // The file keeps the length that the log once had.
-    let log = std::fs::metadata(place.directory().join("gateway.db-wal")).unwrap();
-    assert!(log.len() < written / 2, "{} of {written}", log.len());
 }
