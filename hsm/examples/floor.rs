@@ -44,14 +44,28 @@ fn main() -> Result<(), Box<dyn Error>> {
         session.sign(&Mechanism::Ecdsa, signing, &[7; 32])?;
         Ok(())
     })?;
-    let derive = cpu_seconds(count, || derive(&session, encryption, peer.as_ref()))?;
-    print_result(derive, sign);
+    let derive = || derive(&session, encryption, peer.as_ref());
+    // What is kept from the first on is no leak.
+    cpu_seconds(count / 10, derive)?;
+    let before = resident_bytes()?;
+    let derive = cpu_seconds(count, derive)?;
+    let leak = (resident_bytes()? - before) / f64::from(count);
+    print_result(derive, sign, leak);
     Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "the result of a program for scripts")]
-fn print_result(derive: f64, sign: f64) {
-    println!("{{\"derive_cpu_seconds\":{derive:e},\"sign_cpu_seconds\":{sign:e}}}");
+fn print_result(derive: f64, sign: f64, leak: f64) {
+    println!(
+        "{{\"derive_cpu_seconds\":{derive:e},\"sign_cpu_seconds\":{sign:e},\"derive_leak_bytes\":{leak:e}}}"
+    );
+}
+
+/// What this process has in memory (proc(5), statm).
+fn resident_bytes() -> Result<f64, Box<dyn Error>> {
+    let statm = fs::read_to_string("/proc/self/statm")?;
+    let pages: f64 = statm.split(' ').nth(1).ok_or("statm")?.parse()?;
+    Ok(pages * rustix::param::page_size() as f64)
 }
 
 fn private_key(session: &Session, label: &str) -> Result<ObjectHandle, Box<dyn Error>> {

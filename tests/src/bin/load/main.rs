@@ -12,6 +12,8 @@
     reason = "a program for developers: what fails ends it, what it finds it prints"
 )]
 
+mod soak;
+
 use std::{
     fs,
     path::PathBuf,
@@ -63,8 +65,11 @@ struct Options {
     /// changed. A new one without it.
     #[arg(long)]
     store: Option<PathBuf>,
+    /// Go on for so many minutes instead, and tell each half minute what memory and latency are: an hour is a soak.
+    #[arg(long, value_name = "MINUTES")]
+    soak: Option<u64>,
     /// Print JSON.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "soak")]
     json: bool,
 }
 
@@ -93,8 +98,10 @@ fn main() {
     });
     eprintln!("making {} clients with accounts", options.clients);
     let parties = clients(&place, options.clients);
-    eprintln!("signing {} purchases", options.warm_up + options.requests);
-    let bodies = sign(&parties, options.warm_up + options.requests);
+    let bodies = match options.soak {
+        Some(_) => Vec::new(),
+        None => sign(&parties, options.warm_up + options.requests),
+    };
 
     let [token] = place.token_environment();
     let gateway = Service::start(
@@ -111,6 +118,12 @@ fn main() {
     let links: Vec<HttpClient> = (0..options.connections)
         .map(|_| parties[0].to_gateway(&gateway))
         .collect();
+    if let Some(minutes) = options.soak {
+        let leak = Floor::measure(&place, 20_000).derive_leak;
+        let parties: Arc<[Parties]> = parties.into();
+        soak::run(&runtime, &parties, &links, gateway.pid(), minutes, leak);
+        return;
+    }
     let (warm_up, measured) = bodies.split_at(options.warm_up);
     runtime.block_on(send(&links, warm_up));
     eprintln!("sending {} purchases", measured.len());
@@ -169,6 +182,7 @@ fn clients(place: &Place, count: usize) -> Vec<Parties> {
 }
 
 fn sign(parties: &[Parties], count: usize) -> Vec<Bytes> {
+    eprintln!("signing {count} purchases");
     (0..count)
         .map(|number| {
             let payer = &parties[number % parties.len()];
@@ -210,6 +224,8 @@ struct Floor {
     derive: f64,
     sign: f64,
     verify: f64,
+    /// Bytes that the module loses with each derivation.
+    derive_leak: f64,
 }
 
 impl Floor {
@@ -229,6 +245,7 @@ impl Floor {
             derive: found["derive_cpu_seconds"].as_f64().unwrap(),
             sign: found["sign_cpu_seconds"].as_f64().unwrap(),
             verify: verify(count),
+            derive_leak: found["derive_leak_bytes"].as_f64().unwrap(),
         }
     }
 
