@@ -16,6 +16,7 @@ use protocol::{
 use crate::{
     access::MerchantDirectory,
     config::Limits,
+    evidence_key::EvidenceKey,
     keys::GatewayKeys,
     store::{Store, outbox::Subscribers},
 };
@@ -24,6 +25,8 @@ use crate::{
 pub(crate) struct Gateway {
     pub(crate) name: GatewayName,
     keys: ArcSwap<GatewayKeys>,
+    /// Keeps payment information.
+    pub(crate) evidence: EvidenceKey,
     trust: SharedTrust,
     pub(crate) merchants: MerchantDirectory,
     pub(crate) store: Box<dyn Store>,
@@ -45,7 +48,7 @@ pub(crate) struct Gateway {
 impl Gateway {
     pub(crate) fn new(
         name: GatewayName,
-        keys: GatewayKeys,
+        (keys, evidence): (GatewayKeys, EvidenceKey),
         trust: SharedTrust,
         merchants: MerchantDirectory,
         store: Box<dyn Store>,
@@ -55,6 +58,7 @@ impl Gateway {
         Self {
             name,
             keys: ArcSwap::from_pointee(keys),
+            evidence,
             trust,
             merchants,
             store,

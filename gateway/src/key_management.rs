@@ -21,10 +21,11 @@ use crate::{
     config::{Config, Token},
     key_table::{KeyEntry, KeyState, Purpose},
     output::{print, print_json},
+    store,
 };
 
 /// Runs one of the commands.
-pub(crate) fn run(path: &Path, command: &Keys) -> Result<ExitCode, Box<dyn Error>> {
+pub(crate) async fn run(path: &Path, command: &Keys) -> Result<ExitCode, Box<dyn Error>> {
     let config = Config::read(path)?;
     match command {
         Keys::List { json } => list(&config, *json)?,
@@ -43,7 +44,7 @@ pub(crate) fn run(path: &Path, command: &Keys) -> Result<ExitCode, Box<dyn Error
             csr.as_deref(),
         )?,
         Keys::Activate { label } => activate(path, &config, label)?,
-        Keys::Retire { label } => retire(path, &config, label)?,
+        Keys::Retire { label } => retire(path, &config, label).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -253,7 +254,7 @@ fn activate(path: &Path, config: &Config, label: &str) -> Result<(), Box<dyn Err
 }
 
 /// Ends the use of a key that was replaced.
-fn retire(path: &Path, config: &Config, label: &str) -> Result<(), Box<dyn Error>> {
+async fn retire(path: &Path, config: &Config, label: &str) -> Result<(), Box<dyn Error>> {
     let entry = find(config, label)?;
     if !matches!(entry.state, KeyState::DecryptOnly | KeyState::Pending) {
         return Err(format!(
@@ -261,6 +262,16 @@ fn retire(path: &Path, config: &Config, label: &str) -> Result<(), Box<dyn Error
             entry.state.name()
         )
         .into());
+    }
+    if entry.purpose == Purpose::Data {
+        let kept = store::open(config).await?.storage_keys().await?;
+        let under_it = kept.iter().filter(|key| key.wrapped_by == label).count();
+        if under_it > 0 {
+            return Err(format!(
+                "{under_it} keys for evidence are under {label}; have each gateway take the active data key over first (SIGHUP)"
+            )
+            .into());
+        }
     }
     let uri = entry.uri.to_string();
     change(path, |keys| {

@@ -129,7 +129,7 @@ impl TryFrom<Vec<KeyEntry>> for KeyTable {
             let (purpose, key) = (entry.purpose.name(), entry.uri.key_name());
             if entry.certificate.is_some() != entry.purpose.is_certified() {
                 let has = if entry.purpose.is_certified() {
-                    "needs"
+                    "needs a"
                 } else {
                     "has no"
                 };

@@ -40,6 +40,8 @@ pub(crate) struct GatewayKeys {
     pub(crate) signing_certificate: Certified,
     /// The active one first.
     encryption: Vec<EncryptionKey>,
+    /// Data keys that were replaced.
+    former_data: Vec<DataKey>,
 }
 
 /// A key that purchases are sealed to, or were.
@@ -131,9 +133,15 @@ impl GatewayKeys {
                 });
             }
         }
+        let former_data = config
+            .keys
+            .of(Purpose::Data, KeyState::DecryptOnly)
+            .map(|entry| tokens.data_key(&entry.uri))
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             tls,
             signing,
+            former_data,
             data: tokens.data_key(&one(Purpose::Data)?.uri)?,
             index: tokens.index_key(&one(Purpose::Index)?.uri)?,
             tls_certificate,
@@ -157,6 +165,11 @@ impl GatewayKeys {
             .iter()
             .find(|encryption| encryption.certified.certificate.thumbprint() == x5t)
             .map(|encryption| &encryption.key)
+    }
+
+    /// A data key that was replaced.
+    pub(crate) fn former_data_key(&self, label: &str) -> Option<&DataKey> {
+        self.former_data.iter().find(|key| key.label() == label)
     }
 
     /// The certificate that purchases are to be sealed to.

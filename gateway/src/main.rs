@@ -16,6 +16,7 @@ mod config;
 mod delivery;
 mod described;
 mod document;
+mod evidence_key;
 mod gateway;
 mod http;
 mod key_management;
@@ -67,7 +68,7 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let config = || Config::read(&cli.config);
     runtime.block_on(async {
         match cli.command {
-            Command::Keys(command) => key_management::run(&cli.config, &command),
+            Command::Keys(command) => key_management::run(&cli.config, &command).await,
             Command::Serve => serve::serve(&cli.config, config()?)
                 .await
                 .map(|()| ExitCode::SUCCESS),

@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use mtls::identity::Identity;
 use tokio::{signal::unix::Signal, task::spawn_blocking};
 
-use crate::{config::Config, gateway::Gateway, keys::GatewayKeys};
+use crate::{config::Config, evidence_key, gateway::Gateway, keys::GatewayKeys};
 
 /// What is replaced, and where from.
 pub(crate) struct Reload {
@@ -25,10 +25,22 @@ impl Reload {
             let once = Arc::clone(&reload);
             // Keys are found and used on threads that may block.
             match spawn_blocking(move || once.take_over()).await {
-                Ok(Ok(())) => tracing::info!("the configured keys are in use"),
+                Ok(Ok(())) => {
+                    reload.wrap_anew().await;
+                    tracing::info!("the configured keys are in use");
+                }
                 Ok(Err(error)) => tracing::error!("{error}; the keys stay as they were"),
                 Err(_) => tracing::error!("the keys stay as they were"),
             }
+        }
+    }
+
+    /// What a former data key wrapped. The former one stays until that is done.
+    async fn wrap_anew(&self) {
+        match evidence_key::wrap_anew(&*self.gateway.store, &self.gateway.keys()).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "keys for evidence are under the active data key"),
+            Err(error) => tracing::error!("{error}; it is tried again at the next SIGHUP"),
         }
     }
 

@@ -22,6 +22,7 @@ use crate::{
     admin,
     config::Config,
     delivery::{self, Delivery},
+    evidence_key::{self, EvidenceKey},
     gateway::Gateway,
     http,
     keys::{self, GatewayKeys},
@@ -45,6 +46,8 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
     let merchants_tls = tls(ClientAuth::Required(vec![Role::Merchant]))?;
     let payers_tls = tls(ClientAuth::None)?;
     let store = store::open(&config).await?;
+    evidence_key::wrap_anew(&*store, &keys).await?;
+    let evidence = EvidenceKey::open(&*store, &keys, mtls::now()).await?;
     let endpoints = delivery::endpoints(&config, &trust)?;
     let policy = delivery::Policy::of(&config.webhooks);
     let directory = MerchantDirectory::new(
@@ -55,7 +58,7 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
     );
     let gateway = Arc::new(Gateway::new(
         config.name,
-        keys,
+        (keys, evidence),
         trust,
         directory,
         store,
@@ -100,12 +103,15 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
         config: path.to_owned(),
     };
     let reloading = tokio::spawn(reload.run(signal(SignalKind::hangup())?));
+    let keeping_young = tokio::spawn(evidence_key::keep_young(Arc::clone(&gateway)));
     let ending_holds = tokio::spawn(service::end_holds(Arc::clone(&gateway)));
     let delivery = Delivery::new(Arc::clone(&gateway), endpoints, policy);
     let delivering = tokio::spawn(delivery.run(wait(stopped)));
     while listeners.join_next().await.is_some() {}
     // It was told to stop as they were.
     let _ = delivering.await;
+    keeping_young.abort();
+    let _ = keeping_young.await;
     reloading.abort();
     let _ = reloading.await;
     ending_holds.abort();

@@ -165,15 +165,15 @@ async fn command(
     let signed = dual_signature.claims();
     let instrument = &opened.payment().information().instrument;
     let look_up_bytes = instrument.look_up_bytes();
-    let (instrument_index, payment_information) = tokio::try_join!(
-        keys.index.mac(&look_up_bytes, deadline),
-        keys.data.encrypt(
-            asked.xid.as_bytes(),
-            opened.payment().disclosure_text().as_bytes(),
-            deadline,
-        ),
-    )
-    .map_err(hsm_refusal)?;
+    let instrument_index = keys
+        .index
+        .mac(&look_up_bytes, deadline)
+        .await
+        .map_err(hsm_refusal)?;
+    let payment_information = gateway
+        .evidence
+        .seal(asked.xid, opened.payment().disclosure_text().as_bytes())
+        .map_err(hsm_refusal)?;
     Ok(Authorize {
         merchant: asked.merchant.clone(),
         jti: asked.jti,

@@ -11,6 +11,7 @@ pub(crate) mod postgres;
 pub(crate) mod reconcile;
 pub(crate) mod records;
 pub(crate) mod sqlite;
+pub(crate) mod storage_keys;
 mod tables;
 mod transactions;
 mod turn;
@@ -32,6 +33,7 @@ use postgres::PostgresStore;
 use reconcile::Reconciliation;
 use records::{AccountRecord, BatchRecord, ExpiredHold, PaymentRecord, ReceiptRecord};
 use sqlite::SqliteStore;
+use storage_keys::StorageKeys;
 
 /// Opens the store of a configuration, or makes it.
 ///
@@ -81,7 +83,7 @@ pub(crate) enum StoreError {
 /// when it was not begun by its deadline, and is not done then; only [`StoreError::OutcomeUnknown`] leaves that
 /// open. A look-up sees everything that was answered, and fails when the store can't be read.
 #[async_trait]
-pub(crate) trait Store: Outbox {
+pub(crate) trait Store: Outbox + StorageKeys {
     /// Decides an authorization request, once.
     async fn authorize(
         &self,

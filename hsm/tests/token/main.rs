@@ -13,5 +13,6 @@ mod provisioning;
 mod recovery;
 mod reports;
 mod secrecy;
+mod storage_keys;
 mod templates;
 mod workers;

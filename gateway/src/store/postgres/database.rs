@@ -16,7 +16,11 @@ use crate::{
 };
 
 /// What each version adds; a database is brought from the one it has to the last.
-const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+];
 
 /// How long connecting may take, and waiting for a connection.
 const CONNECT: Duration = Duration::from_secs(3);

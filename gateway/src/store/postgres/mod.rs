@@ -12,6 +12,7 @@ mod load;
 mod look_ups;
 pub(crate) mod moving;
 mod outbox;
+mod storage_keys;
 mod working_set;
 
 use std::{

@@ -21,7 +21,7 @@ use crate::store::{
 };
 
 /// What is moved, rows before those that refer to them. `first_word` follows from it, and `canary` says nothing.
-pub(in crate::store) const TABLES: [&str; 10] = [
+pub(in crate::store) const TABLES: [&str; 11] = [
     "book",
     "account",
     "instrument",
@@ -32,6 +32,7 @@ pub(in crate::store) const TABLES: [&str; 10] = [
     "cancellation",
     "transfer",
     "event",
+    "storage_key",
 ];
 
 /// How the rows of a group are told of.

@@ -23,9 +23,8 @@ const REPLAY: &str = "UPDATE event SET tries = 0, next_try = $1, delivered_at = 
      given_up_at = NULL, last_failure = NULL";
 
 impl PostgresStore {
-    /// Has one statement done by the deadline. When it is not answered, it may have been done: an event that nobody
-    /// knows to have taken is taken again later.
-    async fn event_rows<T>(
+    /// Has one statement done by the deadline. When it is not answered, it may have been done.
+    pub(super) async fn statement<T>(
         &self,
         query: &str,
         parameters: &[&(dyn ToSql + Sync)],
@@ -55,7 +54,7 @@ impl Outbox for PostgresStore {
         now: Timestamp,
     ) -> Result<Vec<MerchantName>, StoreError> {
         let merchants: Vec<&str> = merchants.iter().map(MerchantName::as_str).collect();
-        self.event_rows(
+        self.statement(
             "SELECT merchant FROM unnest($1::text[]) AS asked (merchant)
              WHERE EXISTS (SELECT FROM event WHERE event.merchant = asked.merchant
                  AND next_try <= $2)",
@@ -73,7 +72,7 @@ impl Outbox for PostgresStore {
     ) -> Result<Vec<ClaimedEvent>, StoreError> {
         // What another gateway is taking at this moment is left to it. An array is made once, whatever the plan: no
         // more are taken than were asked for.
-        self.event_rows(
+        self.statement(
             "UPDATE event SET tries = tries + 1, next_try = $4
              WHERE id = ANY (ARRAY(SELECT id FROM event WHERE merchant = $1 AND next_try <= $2
                  ORDER BY next_try LIMIT $3 FOR UPDATE SKIP LOCKED))
@@ -93,7 +92,7 @@ impl Outbox for PostgresStore {
     async fn end_try(&self, command: EndTry, deadline: Instant) -> Result<(), StoreError> {
         let (next_try, delivered_at, given_up_at, why) = command.change();
         let seconds = |time: Option<Timestamp>| time.map(|time| signed(time.0)).transpose();
-        self.event_rows(
+        self.statement(
             "UPDATE event SET next_try = $2, delivered_at = $3, given_up_at = $4,
                  last_failure = coalesce($5, last_failure)
              WHERE id = $1 AND delivered_at IS NULL
@@ -124,7 +123,7 @@ impl Outbox for PostgresStore {
         match which {
             Replay::These(ids) => {
                 let ids: Vec<&[u8]> = ids.iter().map(|id| &id.as_bytes()[..]).collect();
-                self.event_rows(
+                self.statement(
                     &format!("{REPLAY} WHERE id = ANY ($2::bytea[]) RETURNING id"),
                     &[&now, &ids],
                     Some(deadline),
@@ -133,7 +132,7 @@ impl Outbox for PostgresStore {
                 .await
             }
             Replay::GivenUp(merchant) => {
-                self.event_rows(
+                self.statement(
                     &format!(
                         "{REPLAY} WHERE given_up_at IS NOT NULL
                              AND ($2::text IS NULL OR merchant = $2) RETURNING id"
@@ -149,7 +148,7 @@ impl Outbox for PostgresStore {
 
     async fn forget_events(&self, before: Timestamp, deadline: Instant) -> Result<u64, StoreError> {
         let forgotten = self
-            .event_rows(
+            .statement(
                 "DELETE FROM event WHERE id = ANY (ARRAY(SELECT id FROM event WHERE at < $1
                      LIMIT $2 FOR UPDATE SKIP LOCKED)) RETURNING id",
                 &[&signed(before.0)?, &i64::from(FORGOTTEN_MAX)],
@@ -161,7 +160,7 @@ impl Outbox for PostgresStore {
     }
 
     async fn pending_events(&self) -> Result<Vec<(MerchantName, u64)>, StoreError> {
-        self.event_rows(
+        self.statement(
             "SELECT merchant, count(*) AS events FROM event WHERE next_try IS NOT NULL
              GROUP BY merchant ORDER BY merchant COLLATE \"C\"",
             &[],
@@ -175,7 +174,7 @@ impl Outbox for PostgresStore {
         &self,
         merchant: Option<&MerchantName>,
     ) -> Result<Vec<EventRecord>, StoreError> {
-        self.event_rows(
+        self.statement(
             &format!("{EVENT} WHERE $1::text IS NULL OR merchant = $1 ORDER BY event.at DESC, id"),
             &[&merchant.map(MerchantName::as_str)],
             None,

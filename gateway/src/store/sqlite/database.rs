@@ -15,6 +15,7 @@ pub(in crate::store) const FILE: Kind = Kind {
         include_str!("schema/1.sql"),
         include_str!("schema/2.sql"),
         include_str!("schema/3.sql"),
+        include_str!("schema/4.sql"),
     ],
 };
 

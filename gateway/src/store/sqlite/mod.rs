@@ -12,6 +12,7 @@ mod outbox;
 mod reader;
 pub(super) mod reconcile;
 mod rows;
+mod storage_keys;
 mod tables;
 mod writer;
 

@@ -58,6 +58,7 @@ mod model;
 mod moving;
 mod outbox;
 mod replicas;
+mod storage_keys;
 mod waiting;
 
 const NOW: Timestamp = Timestamp(1_800_000_000);

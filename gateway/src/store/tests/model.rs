@@ -2,6 +2,7 @@
 //! to a copy. The real ones are held to it.
 
 mod outbox;
+mod storage_keys;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -17,6 +18,7 @@ use crate::{
     card_issuer::InstrumentOnFile,
     payment::{Booking, Payment},
     store::outbox::{EventRecord, NewEvent},
+    store::storage_keys::WrappedKey,
     store::tables::{
         AccountBooks, AccountId, BatchId, Book, BookId, DueHold, EarlierRequest, Fault,
         FoundBooking, FoundInstrument, HOLDS_MAX, NewOperation, NewPayment, Tables, Transaction,
@@ -34,6 +36,7 @@ struct Rows {
     batches: Vec<(MerchantName, Currency, Option<BatchRecord>)>,
     transfers: Vec<Transfer>,
     events: Vec<EventRecord>,
+    storage_keys: Vec<WrappedKey>,
 }
 
 #[derive(Clone)]
