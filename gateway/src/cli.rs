@@ -148,13 +148,13 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "FILE", conflicts_with = "fill")]
     pub(crate) postgres: Option<PathBuf>,
     /// Authorizations of one round.
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = 20_000, value_parser = at_least_one)]
     pub(crate) authorizations: usize,
     /// Rounds; each measures the store and the bare database one after the other.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = at_least_one)]
     pub(crate) rounds: usize,
     /// Authorizations at once, and in one transaction of the bare database.
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, value_parser = at_least_one)]
     pub(crate) at_once: usize,
     /// Accounts that they are of.
     #[arg(long, default_value_t = 1000)]
@@ -274,6 +274,15 @@ pub(crate) enum EventStateWord {
     Delivered,
     /// Not sent any more.
     GivenUp,
+}
+
+/// A count of which none makes no sense.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1".to_owned()),
+        Ok(count) => Ok(count),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 #[cfg(test)]

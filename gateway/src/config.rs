@@ -321,6 +321,30 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Names the first member with which nothing could be done, or for longer than a hold is kept by anybody.
+    fn check(&self) -> Result<(), &'static str> {
+        const DAYS_MAX: u64 = 365;
+        let at_least_one = [
+            ("operation_seconds", self.operation_seconds),
+            ("token_call_seconds", self.token_call_seconds),
+            ("requests_per_second", self.requests_per_second.into()),
+            ("declines_per_minute", self.declines_per_minute.into()),
+            (
+                "cancellations_per_minute",
+                self.cancellations_per_minute.into(),
+            ),
+            ("inquiries_per_minute", self.inquiries_per_minute.into()),
+            ("capture_days", self.capture_days),
+        ];
+        if let Some((member, _)) = at_least_one.into_iter().find(|(_, value)| *value == 0) {
+            return Err(member);
+        }
+        if self.capture_days > DAYS_MAX {
+            return Err("capture_days");
+        }
+        Ok(())
+    }
+
     /// Those of a listener; what the file leaves out is as [`server::Limits`] has it.
     pub(crate) fn of_listener(&self) -> server::Limits {
         let default = server::Limits::default();
@@ -368,6 +392,11 @@ pub(crate) enum ConfigError {
         line: usize,
         source: Box<toml::de::Error>,
     },
+    #[error(
+        "{}: [limits] {member} is 0, or too large to mean anything; leave it out for what it is without it",
+        path.display()
+    )]
+    Limit { path: PathBuf, member: &'static str },
 }
 
 impl Config {
@@ -383,6 +412,10 @@ impl Config {
                 .span()
                 .map_or(0, |span| text[..span.end].lines().count()),
             source: Box::new(source),
+        })?;
+        config.limits.check().map_err(|member| ConfigError::Limit {
+            path: path.to_owned(),
+            member,
         })?;
         config.directory = path.parent().unwrap_or(Path::new("")).to_owned();
         for token in &mut config.tokens {

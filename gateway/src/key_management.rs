@@ -264,7 +264,7 @@ async fn retire(path: &Path, config: &Config, label: &str) -> Result<(), Box<dyn
         .into());
     }
     if entry.purpose == Purpose::Data {
-        let kept = store::open(config).await?.storage_keys().await?;
+        let kept = store::open_existing(config).await?.storage_keys().await?;
         let under_it = kept.iter().filter(|key| key.wrapped_by == label).count();
         if under_it > 0 {
             return Err(format!(

@@ -15,7 +15,7 @@ const DIFFERS: u8 = 4;
 /// Runs one of the commands.
 pub(crate) async fn run(config: &Config, command: &Ledger) -> Result<ExitCode, Box<dyn Error>> {
     let Ledger::Check { json } = command;
-    let rules = store::open(config).await?.reconcile().await?;
+    let rules = store::open_existing(config).await?.reconcile().await?;
     if *json {
         print_json(&rules)?;
     } else {

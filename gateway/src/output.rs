@@ -1,17 +1,17 @@
 //! Results on standard output; the log, and progress for a person, on standard error.
 
-use std::{error::Error, io::IsTerminal as _};
+use std::{
+    error::Error,
+    io::{self, IsTerminal as _, Write as _},
+};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 /// Prints a line.
-#[expect(
-    clippy::print_stdout,
-    reason = "a command line program prints its results"
-)]
 pub(crate) fn print(line: &str) {
-    println!("{line}");
+    // Whoever reads it may have read enough.
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 /// Prints a value for scripts.

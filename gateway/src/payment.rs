@@ -152,7 +152,9 @@ impl Payment {
         amount: u64,
         now: Timestamp,
     ) -> Result<(Self, Movement), LimitExceeded> {
-        let has_ended = now >= self.capture_before;
+        // A hold that was ended stays so, also for who looked at the time before: nothing is missing from one that goes on.
+        let has_ended = now >= self.capture_before
+            || self.held < self.authorized - self.captured - self.reversed;
         let mut next = self;
         let movement = match action {
             Action::Capture => {

@@ -18,7 +18,7 @@ use crate::{
 
 /// Runs one of the commands.
 pub(crate) async fn run(config: &Config, command: Payments) -> Result<ExitCode, Box<dyn Error>> {
-    let store = store::open(config).await?;
+    let store = store::open_existing(config).await?;
     match command {
         Payments::List { json } => {
             let payments = store.payments().await?;

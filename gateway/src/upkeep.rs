@@ -1,13 +1,13 @@
 //! `backup`, `check`, `export` and `import`: the database copied while the gateway runs, held against its own rules, and
 //! moved to another store.
 
-use std::{error::Error, path::Path, process::ExitCode};
+use std::{error::Error, fs, path::Path, process::ExitCode};
 
 use crate::{
     config::{self, Config},
     output::{print, progress},
     store::{
-        self,
+        self, Store as _,
         postgres::PostgresStore,
         sqlite::{
             SqliteStore,
@@ -18,6 +18,9 @@ use crate::{
 
 /// The exit code for a database that is not whole.
 const NOT_WHOLE: u8 = 4;
+
+/// How SQLite names damage (SQLITE_CORRUPT).
+const MALFORMED: &str = "malformed";
 
 /// Copies the database.
 pub(crate) fn back_up(config: &Config, to: &Path) -> Result<ExitCode, Box<dyn Error>> {
@@ -36,10 +39,27 @@ fn copy(from: &Path, to: &Path) -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Copies a database whose ledger balances; of another one nothing is left.
+async fn copy_balanced(from: &Path, to: &Path) -> Result<ExitCode, Box<dyn Error>> {
+    let code = copy(from, to)?;
+    let rules = SqliteStore::open(to)?.reconcile().await?;
+    let Some(broken) = rules.iter().find(|rule| !rule.differences.is_empty()) else {
+        print("its ledger balances");
+        return Ok(code);
+    };
+    fs::remove_file(to)?;
+    Err(format!(
+        "the ledger of {} does not balance ({}); nothing was kept. Look at it with `ledger check`",
+        from.display(),
+        broken.rule
+    )
+    .into())
+}
+
 /// Writes everything into a file.
 pub(crate) async fn export(config: &Config, to: &Path) -> Result<ExitCode, Box<dyn Error>> {
     let config::Store::Postgres(postgres) = &config.store else {
-        return back_up(config, to);
+        return copy_balanced(&store::file(config)?, to).await;
     };
     let store = PostgresStore::open(postgres, config.directory()).await?;
     let unfinished = Unfinished::make(to)?;
@@ -71,7 +91,7 @@ pub(crate) async fn import(config: &Config, from: &Path) -> Result<ExitCode, Box
                 )
                 .into());
             }
-            return copy(from, &to);
+            return copy_balanced(from, &to).await;
         }
         config::Store::Postgres(postgres) => postgres,
     };
@@ -91,7 +111,12 @@ pub(crate) async fn import(config: &Config, from: &Path) -> Result<ExitCode, Box
 /// Has SQLite look at the whole database.
 pub(crate) fn check(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
     let path = store::file(config)?;
-    let faults = SqliteStore::open(&path)?.faults()?;
+    let faults = match SqliteStore::open(&path).and_then(|store| store.faults()) {
+        Ok(faults) => faults,
+        // So damaged that it can't even be looked at.
+        Err(error) if error.to_string().contains(MALFORMED) => vec![error.to_string()],
+        Err(error) => return Err(error.into()),
+    };
     for fault in &faults {
         print(fault);
     }

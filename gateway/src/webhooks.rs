@@ -38,7 +38,7 @@ pub(crate) fn new_secret(out: &Path) -> Result<ExitCode, Box<dyn Error>> {
 
 /// Runs one of the commands.
 pub(crate) async fn run(config: &Config, command: Webhooks) -> Result<ExitCode, Box<dyn Error>> {
-    let store = store::open(config).await?;
+    let store = store::open_existing(config).await?;
     match command {
         Webhooks::List {
             merchant,

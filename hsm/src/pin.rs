@@ -7,14 +7,13 @@ use std::{
 };
 
 use cryptoki::types::AuthPin;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 use zeroize::Zeroizing;
 
 use crate::error::StartError;
 
 /// Where the PIN is.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PinSource {
     /// A file that nobody else may read; a line break at its end does not count.
     File(PathBuf),
@@ -22,6 +21,30 @@ pub enum PinSource {
     Env(String),
     /// The terminal.
     Prompt,
+}
+
+impl<'de> Deserialize<'de> for PinSource {
+    /// What is none is not repeated in the error: it may be a PIN.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const WANTED: &str =
+            "a PIN is given as { file = \"…\" }, { env = \"…\" } or \"prompt\", and never itself";
+
+        #[derive(Deserialize)]
+        #[serde(rename_all = "lowercase", deny_unknown_fields)]
+        enum Place {
+            File(PathBuf),
+            Env(String),
+            Prompt,
+        }
+
+        Place::deserialize(deserializer)
+            .map(|place| match place {
+                Place::File(path) => Self::File(path),
+                Place::Env(name) => Self::Env(name),
+                Place::Prompt => Self::Prompt,
+            })
+            .map_err(|_| D::Error::custom(WANTED))
+    }
 }
 
 /// A PIN. It has no Debug; only a login reads it.

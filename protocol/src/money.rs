@@ -136,7 +136,7 @@ pub enum NotWritten {
     #[error("not written like {like}: digits, and a point where there are parts", like = example(*.0))]
     Form(Currency),
     /// More digits after the point than the currency has.
-    #[error("{0} has {digits} digits after the point, and no more", digits = .0.exponent())]
+    #[error("{0} has at most {digits} digits after the point", digits = .0.exponent())]
     TooFine(Currency),
     /// Zero, or more than can be paid.
     #[error("not above zero and at most {max}", max = written(AMOUNT_VALUE_MAX, *.0))]

@@ -16,7 +16,10 @@ mod tables;
 mod transactions;
 mod turn;
 
-use std::{path::PathBuf, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use async_trait::async_trait;
 use protocol::{
@@ -48,13 +51,42 @@ pub(crate) async fn open(config: &Config) -> Result<Box<dyn Store>, StoreError> 
     })
 }
 
-/// The file of the embedded store.
+/// Opens the store of a configuration, which a gateway has made already.
+///
+/// # Errors
+/// Those of [`open`], and when there is none.
+pub(crate) async fn open_existing(config: &Config) -> Result<Box<dyn Store>, StoreError> {
+    if let config::Store::File(path) = &config.store {
+        let path = config.path(path);
+        if !path.exists() {
+            return Err(none_yet(&path));
+        }
+    }
+    open(config).await
+}
+
+fn none_yet(path: &Path) -> StoreError {
+    StoreError::Unusable {
+        path: path.display().to_string(),
+        reason: "there is no database; `serve` makes one, a backup is copied there: look at [store] path"
+            .to_owned(),
+    }
+}
+
+/// The file of the embedded store, which is there.
 ///
 /// # Errors
 /// When the configuration names another store.
 pub(crate) fn file(config: &Config) -> Result<PathBuf, StoreError> {
     match &config.store {
-        config::Store::File(path) => Ok(config.path(path)),
+        config::Store::File(path) => {
+            let path = config.path(path);
+            if path.exists() {
+                Ok(path)
+            } else {
+                Err(none_yet(&path))
+            }
+        }
         config::Store::Postgres(postgres) => Err(StoreError::Unusable {
             path: postgres.to_string(),
             reason: "this command is for the embedded store; PostgreSQL has its own tools (pg_basebackup, \

@@ -61,7 +61,7 @@ pub(crate) async fn close_batch(
             Outcome::Done(Box::new(answer.unverified().clone()))
         }
     };
-    merchant.store.tell_batches().await?;
+    merchant.store.tell_batch(asked.jti).await?;
     Ok(Closing {
         asked,
         outcome,

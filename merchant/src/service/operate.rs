@@ -96,8 +96,8 @@ pub(crate) enum NotAsked {
     NoRandomness(#[from] NoRandomness),
 }
 
-/// Asks for one operation. Where the same one was asked before and the operator was not told what became of
-/// it, nothing new is asked: its bytes are sent again, or its outcome is told. A new one is on disk before it
+/// Asks for one operation. Where the same one was asked before and who asked was not told what became of it, whoever
+/// looked at it meanwhile, nothing new is asked: its bytes are sent again, or its outcome is told. A new one is on disk before it
 /// is sent.
 pub(crate) async fn operate(merchant: &Merchant, wish: Wish) -> Result<Operated, NotAsked> {
     let _turn = merchant.turns.wait().await?;
@@ -129,7 +129,7 @@ pub(crate) async fn operate(merchant: &Merchant, wish: Wish) -> Result<Operated,
             Outcome::Done(Box::new(books::claims(receipt).map_err(NotAsked::Strange)?))
         }
     };
-    merchant.store.tell_operations(wish.xid).await?;
+    merchant.store.tell_operation(asked.jti).await?;
     Ok(Operated {
         asked,
         outcome,

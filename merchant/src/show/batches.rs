@@ -22,7 +22,6 @@ pub(super) async fn list(store: &Store, as_json: bool) -> Result<Exit, Box<dyn E
     if as_json {
         let all: Result<Vec<_>, _> = batches.iter().map(summary).collect();
         print_json(&all?)?;
-        store.tell_batches().await?;
         return Ok(Exit::Done);
     }
     print(&row("BATCH", "STATE", "PAYABLE", "RECEIVABLE"));
@@ -36,7 +35,6 @@ pub(super) async fn list(store: &Store, as_json: bool) -> Result<Exit, Box<dyn E
             &totals.map_or_else(String::new, |totals| written(totals.receivable)),
         ));
     }
-    store.tell_batches().await?;
     Ok(Exit::Done)
 }
 

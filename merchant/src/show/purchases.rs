@@ -67,7 +67,6 @@ pub(super) async fn show(store: &Store, xid: Xid, as_json: bool) -> Result<Exit,
         }
         events::print_notices(&notices)?;
     }
-    store.tell_operations(xid).await?;
     Ok(Exit::Done)
 }
 

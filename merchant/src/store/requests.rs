@@ -109,17 +109,10 @@ impl Store {
             .await
     }
 
-    /// Keeps that the operator was told what became of a purchase's operations, as far as it is known.
-    pub(crate) async fn tell_operations(&self, xid: Xid) -> Result<(), StoreError> {
-        self.run(move |connection| {
-            connection.execute(
-                "UPDATE operation SET is_told = 1
-                 WHERE xid = ?1 AND is_told = 0 AND state <> 'pending'",
-                [xid.as_bytes()],
-            )?;
-            Ok(())
-        })
-        .await
+    /// Keeps that who asked for an operation was told what became of it, if that is known.
+    pub(crate) async fn tell_operation(&self, jti: Jti) -> Result<(), StoreError> {
+        self.run(move |connection| tell(connection, "operation", jti))
+            .await
     }
 
     /// Everything that was asked of a purchase, oldest first.
@@ -164,16 +157,10 @@ impl Store {
             .await
     }
 
-    /// Keeps that the operator was told what became of batches, as far as it is known.
-    pub(crate) async fn tell_batches(&self) -> Result<(), StoreError> {
-        self.run(|connection| {
-            connection.execute(
-                "UPDATE batch SET is_told = 1 WHERE is_told = 0 AND state <> 'pending'",
-                [],
-            )?;
-            Ok(())
-        })
-        .await
+    /// Keeps that who closed a batch was told what became of it, if that is known.
+    pub(crate) async fn tell_batch(&self, jti: Jti) -> Result<(), StoreError> {
+        self.run(move |connection| tell(connection, "batch", jti))
+            .await
     }
 
     /// A batch by what it is called.
@@ -211,6 +198,16 @@ fn insert(
         Err(error) if rows::is_not_unique(&error) => Ok(Kept::OtherPending),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Keeps that a request that has an outcome was told of.
+fn tell(connection: &Connection, table: &str, jti: Jti) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(&format!(
+            "UPDATE {table} SET is_told = 1 WHERE jti = ?1 AND state <> 'pending'"
+        ))?
+        .execute([jti.as_bytes()])?;
+    Ok(())
 }
 
 fn end(

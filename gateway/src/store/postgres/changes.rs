@@ -135,7 +135,7 @@ impl Changes {
     /// All statements, one per table at most; rows come before those that refer to them.
     pub(super) fn writes(&self) -> Result<Vec<Write>, Fault> {
         let mut writes = Vec::new();
-        self.write_new_batches(&mut writes)?;
+        self.write_batches(&mut writes)?;
         self.write_accounts(&mut writes)?;
         self.write_evidence(&mut writes);
         self.write_payments(&mut writes)?;
@@ -146,7 +146,6 @@ impl Changes {
         self.write_transfers(&mut writes)?;
         self.write_balances(&mut writes);
         self.write_windows(&mut writes)?;
-        self.write_closings(&mut writes)?;
         self.write_events(&mut writes)?;
         if let Some(stamp) = self.stamp {
             writes.push(Write {
@@ -160,16 +159,61 @@ impl Changes {
         Ok(writes)
     }
 
-    fn write_new_batches(&self, writes: &mut Vec<Write>) -> Result<(), Fault> {
-        let rows = &self.new_batches;
+    /// A merchant has one open batch of a currency, so each is closed before the next one is there. The first new one is
+    /// there as an open one in any case: that another gateway opened one meanwhile is found out by that.
+    fn write_batches(&self, writes: &mut Vec<Write>) -> Result<(), Fault> {
+        let is_new = |batch| self.new_batches.iter().any(|new| new.id == batch);
+        let (mut first, mut further) = (Vec::<&NewBatch>::new(), Vec::new());
+        for new in &self.new_batches {
+            let is_same = |other: &&NewBatch| {
+                (&other.merchant, other.currency) == (&new.merchant, new.currency)
+            };
+            if first.iter().any(is_same) {
+                further.push(new);
+            } else {
+                first.push(new);
+            }
+        }
+        let (of_first, of_others): (Vec<_>, Vec<_>) = self
+            .closings
+            .iter()
+            .partition(|closing| first.iter().any(|new| new.id == closing.batch));
+        let of_known: Vec<_> = of_others
+            .into_iter()
+            .filter(|closing| !is_new(closing.batch))
+            .collect();
+        write_closings(writes, &of_known)?;
+        self.write_new_batches(writes, &first, false)?;
+        write_closings(writes, &of_first)?;
+        self.write_new_batches(writes, &further, true)
+    }
+
+    fn write_new_batches(
+        &self,
+        writes: &mut Vec<Write>,
+        rows: &[&NewBatch],
+        with_closings: bool,
+    ) -> Result<(), Fault> {
+        let closing = |row: &NewBatch| {
+            let mut closings = self.closings.iter();
+            closings.find(|closing| with_closings && closing.batch == row.id)
+        };
         writes.push(Write {
-            query: "INSERT INTO batch (id, merchant, currency, opened_at)
-                    SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[])",
+            query: "INSERT INTO batch (id, merchant, currency, opened_at, closed_at, totals, jti)
+                    SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[],
+                        $5::bigint[], $6::text[], $7::bytea[])",
             parameters: vec![
                 column(rows, |row| row.id.0),
                 column(rows, |row| row.merchant.to_string()),
                 column(rows, |row| row.currency.code().to_owned()),
                 numbers(rows, |row| row.opened_at.0)?,
+                optional_numbers(rows, |row| closing(row).map(|closing| closing.at.0))?,
+                column(rows, |row| {
+                    closing(row).map(|closing| closing.totals.clone())
+                }),
+                column(rows, |row| {
+                    closing(row).map(|closing| closing.jti.as_bytes().to_vec())
+                }),
             ],
             rows: rows.len() as u64,
         });
@@ -488,31 +532,15 @@ impl Changes {
         Ok(())
     }
 
-    fn write_closings(&self, writes: &mut Vec<Write>) -> Result<(), Fault> {
-        let rows = &self.closings;
-        writes.push(Write {
-            query: "UPDATE batch SET closed_at = new.at, totals = new.totals, jti = new.jti
-                    FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bytea[])
-                        AS new (id, at, totals, jti)
-                    WHERE batch.id = new.id AND batch.closed_at IS NULL",
-            parameters: vec![
-                column(rows, |row| row.batch.0),
-                numbers(rows, |row| row.at.0)?,
-                column(rows, |row| row.totals.clone()),
-                column(rows, |row| row.jti.as_bytes().to_vec()),
-            ],
-            rows: rows.len() as u64,
-        });
-        Ok(())
-    }
-
+    /// What happened once is told once: an event that is there stays as it is, and is counted.
     fn write_events(&self, writes: &mut Vec<Write>) -> Result<(), Fault> {
         let rows = &self.events;
         writes.push(Write {
             query: "INSERT INTO event (id, merchant, kind, subject, at, body, next_try)
                     SELECT id, merchant, kind, subject, at, body, at
                     FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::bigint[],
-                        $6::text[]) AS new (id, merchant, kind, subject, at, body)",
+                        $6::text[]) AS new (id, merchant, kind, subject, at, body)
+                    ON CONFLICT (id) DO UPDATE SET id = event.id",
             parameters: vec![
                 column(rows, |row| row.id.as_bytes().to_vec()),
                 column(rows, |row| row.merchant.to_string()),
@@ -536,4 +564,21 @@ fn write_first_words(writes: &mut Vec<Write>, receipts: &[&ReceiptRecord]) {
         ],
         rows: receipts.len() as u64,
     });
+}
+
+fn write_closings(writes: &mut Vec<Write>, rows: &[&BatchClosing]) -> Result<(), Fault> {
+    writes.push(Write {
+        query: "UPDATE batch SET closed_at = new.at, totals = new.totals, jti = new.jti
+                FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bytea[])
+                    AS new (id, at, totals, jti)
+                WHERE batch.id = new.id AND batch.closed_at IS NULL",
+        parameters: vec![
+            column(rows, |row| row.batch.0),
+            numbers(rows, |row| row.at.0)?,
+            column(rows, |row| row.totals.clone()),
+            column(rows, |row| row.jti.as_bytes().to_vec()),
+        ],
+        rows: rows.len() as u64,
+    });
+    Ok(())
 }

@@ -1,12 +1,12 @@
 //! The PostgreSQL database: how it is reached, whose it is, its version, and whether what it acknowledges is
 //! durable.
 
-use std::{fs, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime,
 };
-use secrecy::{ExposeSecret as _, SecretString};
+use mtls::secret_file;
 use tokio_postgres::{Client, IsolationLevel, NoTls, error::SqlState};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -103,11 +103,9 @@ fn pool(config: &Postgres, directory: &Path) -> Result<Pool, String> {
         .tcp_user_timeout(UNACKNOWLEDGED)
         .target_session_attrs(tokio_postgres::config::TargetSessionAttrs::ReadWrite);
     if let Some(file) = &config.password_file {
-        let path = directory.join(file);
-        let password = fs::read_to_string(&path)
-            .map(SecretString::from)
-            .map_err(|error| format!("{} can't be read: {error}", path.display()))?;
-        connect.password(password.expose_secret().trim_end_matches('\n'));
+        let password =
+            secret_file::read(&directory.join(file)).map_err(|error| error.to_string())?;
+        connect.password(password.trim_end_matches('\n'));
     }
     let manager_config = ManagerConfig {
         recycling_method: RecyclingMethod::Fast,

@@ -254,7 +254,12 @@ impl Group {
     /// done one by one.
     async fn run(mut self, pool: &Pool, conflicts_max: u32) -> Option<Self> {
         let (mut conflicts, mut pause) = (0, PAUSE_FIRST);
-        while !self.jobs.is_empty() {
+        loop {
+            // Whatever kept it until now: what is told as not done is not done any more.
+            self.refuse_those_over("it took too long");
+            if self.jobs.is_empty() {
+                break;
+            }
             let mut is_committing = false;
             let tried = timeout(TRY, attempt(pool, &mut self.jobs, &mut is_committing)).await;
             let why = match tried {

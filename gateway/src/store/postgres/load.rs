@@ -4,7 +4,7 @@
 //! one another and don't block one another. Everything else is read after that, in the same transaction: each
 //! statement sees what was committed before it began.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use futures_util::future::{try_join, try_join_all};
 use protocol::{identifiers::Jti, money::Currency, names::MerchantName};
@@ -435,10 +435,12 @@ fn read_accounts(wanted: &Wanted, reads: &mut Vec<Read>) {
 /// Open batches: whoever books or closes has the merchant's book locked, so they stay open.
 fn read_batches(wanted: &Wanted, reads: &mut Vec<Read>) {
     let arrays = |batches: &[(MerchantName, Currency)]| {
-        let (merchants, currencies): (Vec<_>, Vec<_>) = batches
+        // Each once, however many commands want it: what is joined with them is added up.
+        let asked: BTreeSet<_> = batches
             .iter()
             .map(|(merchant, currency)| (merchant.to_string(), currency.code().to_owned()))
-            .unzip();
+            .collect();
+        let (merchants, currencies): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
         let parameters: Vec<Parameter> = vec![Box::new(merchants), Box::new(currencies)];
         parameters
     };

@@ -82,9 +82,11 @@ impl Ids {
 
     /// Those of a block.
     pub(super) fn of_block(block: i64) -> Self {
+        // Past the last number there are none: rows are refused then, and nothing wraps.
+        let start = |block: i64| block.saturating_mul(Self::BLOCK);
         Self {
-            next: block * Self::BLOCK,
-            end: (block + 1) * Self::BLOCK,
+            next: start(block),
+            end: start(block.saturating_add(1)),
         }
     }
 

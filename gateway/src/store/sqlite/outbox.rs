@@ -20,12 +20,13 @@ use crate::store::{
     tables::Fault,
 };
 
-/// Writes an event down, in the transaction of what happened.
+/// Writes an event down, in the transaction of what happened. What happened once is told once: one that is there stays
+/// as it is.
 pub(super) fn insert(connection: &Connection, event: &NewEvent) -> Result<(), Fault> {
     connection
         .prepare_cached(
             "INSERT INTO event (id, merchant, kind, subject, at, body, next_try)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?5)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?5) ON CONFLICT DO NOTHING",
         )?
         .execute((
             event.id.as_bytes(),

@@ -9,6 +9,7 @@ use super::{
 use crate::payment::NotUndone;
 
 conformance! {
+    batches_are_closed_at_once_with_bookings_and_none_is_lost,
     the_ledger_balances_after_everything_that_can_be_done,
     a_batch_closes_once_with_the_totals_of_its_bookings_and_of_the_ledger
 }
@@ -165,4 +166,30 @@ async fn a_changed_sum_is_found() {
         std::fs::remove_file(&changed).unwrap();
         assert!(found >= expected, "{change}: {found}");
     }
+}
+
+async fn batches_are_closed_at_once_with_bookings_and_none_is_lost(place: Place) {
+    const EACH: u64 = 8;
+    let (store, xid) = approved(&place, 500).await;
+    let mut asked = tokio::task::JoinSet::new();
+    for _ in 0..EACH {
+        let booking = Arc::clone(&store);
+        asked.spawn(async move {
+            doing(&*booking, operation(Action::Capture, xid, 10)).await;
+            0
+        });
+        let closing_store = Arc::clone(&store);
+        asked.spawn(async move {
+            let command = closing(Jti::random().unwrap());
+            let batch = closed(closing_store.close_batch(command, soon()).await.unwrap());
+            batch.totals.payable
+        });
+    }
+    let mut payable: u64 = asked.join_all().await.into_iter().sum();
+    let last = closing(Jti::random().unwrap());
+    payable += closed(store.close_batch(last, soon()).await.unwrap())
+        .totals
+        .payable;
+    assert_eq!(payable, EACH * 10);
+    assert!(broken(&*store).await.is_empty());
 }

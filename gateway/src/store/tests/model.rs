@@ -399,7 +399,8 @@ impl Tables for Rows {
     }
 
     fn insert_event(&mut self, event: &NewEvent) -> Result<(), Fault> {
-        outbox::insert(&mut self.events, event)
+        outbox::insert(&mut self.events, event);
+        Ok(())
     }
 
     fn stamp(&mut self, _: i64) -> Result<(), Fault> {

@@ -9,7 +9,7 @@ use protocol::{
 use super::{
     batches::{closed, closing},
     cancelling::cancel,
-    lifecycle::{approved, doing, operation},
+    lifecycle::{approved, doing, operation, undoing},
     *,
 };
 use crate::store::outbox::{ClaimEvents, EndTry, EventRecord, EventState, Replay, Tried};
@@ -18,6 +18,7 @@ conformance! {
     a_hold_that_ends_is_told_once_with_what_was_released,
     a_withdrawal_is_told_the_first_time_only_and_not_when_it_came_too_late,
     a_closed_batch_is_told_once,
+    a_hold_that_ended_is_not_brought_back_by_who_looked_at_the_time_before,
     who_is_not_told_has_no_events,
     an_event_is_one_sender_s_for_its_time_and_comes_back_after_it,
     what_came_of_a_try_counts_for_that_try_and_a_delivery_for_ever,
@@ -79,6 +80,30 @@ async fn a_hold_that_ends_is_told_once_with_what_was_released(place: Place) {
         (expired.totals.authorized, expired.totals.captured),
         (500, 200)
     );
+}
+
+async fn a_hold_that_ended_is_not_brought_back_by_who_looked_at_the_time_before(place: Place) {
+    let (store, xid) = approved(&place, 500).await;
+    let capture = operation(Action::Capture, xid, 200);
+    let jti = capture.jti;
+    doing(&*store, capture).await;
+    let due = || end_holds_told(NOW.plus(100));
+    assert_eq!(store.end_holds(due(), soon()).await.unwrap().len(), 1);
+    // It waited since before the hold ended.
+    let late = Operate {
+        now: NOW.plus(99),
+        ..undoing(Action::CaptureReversal, xid, 200, jti)
+    };
+    doing(&*store, late).await;
+    let payment = store.find_by_xid(xid).await.unwrap().unwrap().payment;
+    assert_eq!(payment.unwrap().held(), 0);
+    // The holds of others end.
+    let other = decided(store.authorize(command(100), soon()).await.unwrap());
+    let ended = store.end_holds(due(), soon()).await.unwrap();
+    assert_eq!(ended.len(), 1);
+    assert_eq!(ended[0].xid, other.signed.xid);
+    assert_eq!(events(&*store).await.len(), 2);
+    assert!(broken(&*store).await.is_empty());
 }
 
 async fn a_withdrawal_is_told_the_first_time_only_and_not_when_it_came_too_late(place: Place) {

@@ -89,12 +89,12 @@ async fn only_what_has_an_outcome_can_be_told() {
     let first = operation(xid, Operation::Capture);
     store.add_operation(first.clone()).await.unwrap();
     let is_told = async || store.operations(xid).await.unwrap()[0].is_told;
-    store.tell_operations(xid).await.unwrap();
+    store.tell_operation(first.jti).await.unwrap();
     assert!(!is_told().await);
     let done = RequestState::Answered("receipt".to_owned());
     store.end_operation(first.jti, done).await.unwrap();
     assert!(!is_told().await);
-    store.tell_operations(xid).await.unwrap();
+    store.tell_operation(first.jti).await.unwrap();
     assert!(is_told().await);
 }
 

@@ -11,12 +11,11 @@ use crate::store::{
     outbox::{
         ClaimEvents, ClaimedEvent, EndTry, EventRecord, EventState, NewEvent, Outbox, Replay, Tried,
     },
-    tables::Fault,
 };
 
-pub(super) fn insert(events: &mut Vec<EventRecord>, event: &NewEvent) -> Result<(), Fault> {
+pub(super) fn insert(events: &mut Vec<EventRecord>, event: &NewEvent) {
     if events.iter().any(|known| known.id == event.id) {
-        return Err(Fault::Constraint("an event that is there"));
+        return;
     }
     events.push(EventRecord {
         id: event.id,
@@ -29,7 +28,6 @@ pub(super) fn insert(events: &mut Vec<EventRecord>, event: &NewEvent) -> Result<
         state: EventState::Pending { next_try: event.at },
         last_failure: None,
     });
-    Ok(())
 }
 
 fn is_due(event: &EventRecord, merchant: &MerchantName, now: Timestamp) -> bool {
