@@ -85,17 +85,11 @@ pub(crate) async fn run(config: &Config, command: Accounts) -> Result<ExitCode, 
     match command {
         Accounts::Add { from } => add(config, &from).await,
         Accounts::List { json } => {
-            show(
-                &store::open_existing(config).await?.accounts(None).await?,
-                json,
-            )?;
+            show(&store::open(config).await?.accounts(None).await?, json)?;
             Ok(ExitCode::SUCCESS)
         }
         Accounts::Show { client, json } => {
-            let accounts = store::open_existing(config)
-                .await?
-                .accounts(Some(&client))
-                .await?;
+            let accounts = store::open(config).await?.accounts(Some(&client)).await?;
             if accounts.is_empty() {
                 tracing::error!("no account of {client}; `accounts list` shows all");
                 return Ok(ExitCode::from(3));

@@ -11,9 +11,14 @@ use rustls_pki_types::{
 };
 use zeroize::Zeroizing;
 
+use crate::secret_file::{self, SecretFileError};
+
 /// A file that does not hold what it should.
 #[derive(Debug, thiserror::Error)]
 pub enum PemFileError {
+    /// It has a secret that can't be used.
+    #[error(transparent)]
+    Secret(#[from] SecretFileError),
     /// It can't be read.
     #[error("{path} can't be read: {source}; check the path and its permissions")]
     Unreadable {
@@ -77,13 +82,17 @@ pub fn crl(path: &Path) -> Result<CertificateRevocationListDer<'static>, PemFile
 /// Reads exactly one private key in PKCS#8 form (RFC 5958). It is wiped when dropped.
 ///
 /// # Errors
-/// When the file can't be read, or holds another number of such keys.
+/// When the file can't be read, may be read by others, or holds another number of such keys.
 pub fn private_key(path: &Path) -> Result<Zeroizing<PrivatePkcs8KeyDer<'static>>, PemFileError> {
-    exactly_one(path, "PRIVATE KEY").map(Zeroizing::new)
+    let text = secret_file::read(path)?;
+    one_of(path, "PRIVATE KEY", sections_in(path, text.as_bytes())?).map(Zeroizing::new)
 }
 
 fn exactly_one<T: PemObject>(path: &Path, section: &'static str) -> Result<T, PemFileError> {
-    let mut found = sections(path)?;
+    one_of(path, section, sections(path)?)
+}
+
+fn one_of<T>(path: &Path, section: &'static str, mut found: Vec<T>) -> Result<T, PemFileError> {
     match (found.pop(), found.len()) {
         (Some(one), 0) => Ok(one),
         (None, _) => Err(count(path, section, 0, "one")),
@@ -98,7 +107,11 @@ fn sections<T: PemObject>(path: &Path) -> Result<Vec<T>, PemFileError> {
             path: path.to_owned(),
             source,
         })?;
-    T::pem_slice_iter(&text)
+    sections_in(path, &text)
+}
+
+fn sections_in<T: PemObject>(path: &Path, text: &[u8]) -> Result<Vec<T>, PemFileError> {
+    T::pem_slice_iter(text)
         .collect::<Result<_, _>>()
         .map_err(|reason| PemFileError::NotPem {
             path: path.to_owned(),

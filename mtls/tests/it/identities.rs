@@ -88,6 +88,17 @@ fn an_identity_is_read_from_two_files() {
     let key = directory.path().join("tls.key");
     std::fs::write(&chain, &leaf.pem).unwrap();
     std::fs::write(&key, leaf.key.serialize_pem()).unwrap();
+    let mode = |mode| {
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(&key, permissions).unwrap();
+    };
+    mode(0o644);
+    let open = Identity::from_files(&chain, &key)
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(open.contains("chmod 600"), "{open}");
+    mode(0o600);
     assert!(Identity::from_files(&chain, &key).is_ok());
     let error = Identity::from_files(&key, &key).err().unwrap().to_string();
     assert!(error.contains("tls.key"), "{error}");

@@ -49,6 +49,8 @@ fn fails_at(place: &Place, power: &mut Power, file: &str, left: u64, random: &mu
         .status;
     assert!(status.success() || status.signal() == Some(9), "{status}");
     power.off(random);
+    // It finds a whole store, or makes one.
+    place.gateway_cli(&["accounts", "list"]);
     place.gateway_cli(&["ledger", "check"]);
     place.gateway_cli(&["check"]);
     !status.success()
