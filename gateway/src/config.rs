@@ -321,11 +321,11 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Names the first member with which nothing could be done, or for longer than a hold is kept by anybody.
+    /// Names the first member with which payments would quietly come to nothing, or be held for longer than anybody holds.
+    /// That nobody is served is told by every answer.
     fn check(&self) -> Result<(), &'static str> {
         const DAYS_MAX: u64 = 365;
         let at_least_one = [
-            ("operation_seconds", self.operation_seconds),
             ("token_call_seconds", self.token_call_seconds),
             ("requests_per_second", self.requests_per_second.into()),
             ("declines_per_minute", self.declines_per_minute.into()),

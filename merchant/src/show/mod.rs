@@ -94,7 +94,7 @@ fn printable(text: &str) -> String {
 }
 
 pub(crate) fn field(name: &str, value: impl std::fmt::Display) {
-    print(&format!("  {name:<17}{value}"));
+    print(&format!("  {name:<15} {value}"));
 }
 
 pub(crate) fn print_json<T: Serialize>(value: &T) -> Result<(), serde_json::Error> {

@@ -90,11 +90,15 @@ fn a_key_that_breaks_its_policy_keeps_the_gateway_from_starting() {
 #[test]
 fn a_key_of_another_use_keeps_the_gateway_from_starting() {
     let directory = Directory::provisioned();
-    configure(
-        &directory,
-        "\"pkcs11:object=signing\"",
-        "\"pkcs11:object=encryption\"",
-    );
+    // The two change places: one that is there twice is refused before.
+    for (from, to) in [
+        ("encryption", "x"),
+        ("signing", "encryption"),
+        ("x", "signing"),
+    ] {
+        let uri = |label| format!("\"pkcs11:object={label}\"");
+        configure(&directory, &uri(from), &uri(to));
+    }
     let told = refusal(&directory);
     assert!(
         told.contains("key encryption: CKA_SIGN is false, it must be true"),
