@@ -334,7 +334,6 @@ impl Limits {
                 self.cancellations_per_minute.into(),
             ),
             ("inquiries_per_minute", self.inquiries_per_minute.into()),
-            ("capture_days", self.capture_days),
         ];
         if let Some((member, _)) = at_least_one.into_iter().find(|(_, value)| *value == 0) {
             return Err(member);
