@@ -4,17 +4,15 @@
 //!
 //! `SOFTHSM2_CONF=… cargo run --release --example floor -- MODULE TOKEN_LABEL PIN_FILE COUNT`
 
+mod bare;
+
 use std::{env, error::Error, fs, time::Duration};
 
 use aws_lc_rs::agreement::{ECDH_P256, PrivateKey};
 use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Pkcs11},
-    mechanism::{
-        Mechanism,
-        elliptic_curve::{EcKdf, Ecdh1DeriveParams},
-    },
-    object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
-    session::{Session, UserType},
+    mechanism::Mechanism,
+    session::UserType,
     types::AuthPin,
 };
 use rustix::time::{ClockId, clock_gettime};
@@ -37,14 +35,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pin = AuthPin::from(fs::read_to_string(pin_file)?.trim().to_owned());
     session.login(UserType::User, Some(&pin))?;
 
-    let signing = private_key(&session, "signing")?;
-    let encryption = private_key(&session, "encryption")?;
+    let signing = bare::private_key(&session, "signing")?;
+    let encryption = bare::private_key(&session, "encryption")?;
     let peer = PrivateKey::generate(&ECDH_P256)?.compute_public_key()?;
     let sign = cpu_seconds(count, || {
         session.sign(&Mechanism::Ecdsa, signing, &[7; 32])?;
         Ok(())
     })?;
-    let derive = || derive(&session, encryption, peer.as_ref());
+    let derive = || bare::derive(&session, encryption, peer.as_ref());
     // What is kept from the first on is no leak.
     cpu_seconds(count / 10, derive)?;
     let before = resident_bytes()?;
@@ -66,36 +64,6 @@ fn resident_bytes() -> Result<f64, Box<dyn Error>> {
     let statm = fs::read_to_string("/proc/self/statm")?;
     let pages: f64 = statm.split(' ').nth(1).ok_or("statm")?.parse()?;
     Ok(pages * rustix::param::page_size() as f64)
-}
-
-fn private_key(session: &Session, label: &str) -> Result<ObjectHandle, Box<dyn Error>> {
-    let found = session.find_objects(&[
-        Attribute::Class(ObjectClass::PRIVATE_KEY),
-        Attribute::Label(label.into()),
-    ])?;
-    match found.as_slice() {
-        [one] => Ok(*one),
-        other => Err(format!("{} private keys with the label {label}", other.len()).into()),
-    }
-}
-
-fn derive(session: &Session, key: ObjectHandle, peer: &[u8]) -> Result<(), Box<dyn Error>> {
-    let parameters = Ecdh1DeriveParams::new(EcKdf::null(), peer);
-    let secret = session.derive_key(
-        &Mechanism::Ecdh1Derive(parameters),
-        key,
-        &[
-            Attribute::Class(ObjectClass::SECRET_KEY),
-            Attribute::KeyType(KeyType::GENERIC_SECRET),
-            Attribute::Token(false),
-            Attribute::Sensitive(false),
-            Attribute::Extractable(true),
-            Attribute::ValueLen(32.into()),
-        ],
-    )?;
-    session.get_attributes(secret, &[AttributeType::Value])?;
-    session.destroy_object(secret)?;
-    Ok(())
 }
 
 /// CPU seconds of this process per call.

@@ -4,6 +4,8 @@
 //!
 //! `cargo run --release -p twinseal-hsm --example network`
 
+mod bare;
+
 use std::{
     env,
     error::Error,
@@ -19,15 +21,7 @@ use std::{
 };
 
 use aws_lc_rs::agreement::{ECDH_P256, PrivateKey};
-use cryptoki::{
-    context::Pkcs11,
-    mechanism::{
-        Mechanism,
-        elliptic_curve::{EcKdf, Ecdh1DeriveParams},
-    },
-    object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
-    session::Session,
-};
+use cryptoki::{context::Pkcs11, mechanism::Mechanism, object::ObjectHandle, session::Session};
 use hsm::{
     AgreementKey, P256Point, SigningKey, TokenConfig, Tokens, WorkClass,
     pin::{Pin, PinSource},
@@ -99,13 +93,13 @@ fn measure(directory: &Path) -> Result<(), Box<dyn Error>> {
     print("operation   bare module   the crate   ratio");
     for round in 0..ROUNDS * 2 {
         let (name, bare, ours) = if round % 2 == 0 {
-            let bare = bare(module.path(), "signing", |session, key| {
+            let bare = bare_rate(module.path(), "signing", |session, key| {
                 session.sign(&Mechanism::Ecdsa, key, &[7; 32]).is_ok()
             })?;
             ("sign", bare, runtime.block_on(sign(&signing)))
         } else {
-            let bare = bare(module.path(), "encryption", move |session, key| {
-                derive_bare(session, key, peer.as_bytes()).is_ok()
+            let bare = bare_rate(module.path(), "encryption", move |session, key| {
+                bare::derive(session, key, peer.as_bytes()).is_ok()
             })?;
             ("derive", bare, runtime.block_on(derive(&encryption, peer)))
         };
@@ -144,7 +138,7 @@ fn point() -> Result<P256Point, Box<dyn Error>> {
 }
 
 /// Operations per second of threads that do nothing else.
-fn bare(
+fn bare_rate(
     module: &Path,
     label: &str,
     operation: impl Fn(&Session, ObjectHandle) -> bool + Copy + Send,
@@ -159,11 +153,8 @@ fn bare(
     let mut sessions = Vec::new();
     for _ in 0..BARE {
         let session = module.open_rw_session(slot)?;
-        let found = session.find_objects(&[
-            Attribute::Class(ObjectClass::PRIVATE_KEY),
-            Attribute::Label(label.into()),
-        ])?;
-        sessions.push((session, *found.first().ok_or("no key")?));
+        let key = bare::private_key(&session, label)?;
+        sessions.push((session, key));
     }
     let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
     let (stop, done) = (&stop, &done);
@@ -182,24 +173,6 @@ fn bare(
         stop.store(true, Ordering::Relaxed);
         rate
     }))
-}
-
-fn derive_bare(session: &Session, key: ObjectHandle, peer: &[u8]) -> Result<(), Box<dyn Error>> {
-    let parameters = Ecdh1DeriveParams::new(EcKdf::null(), peer);
-    let secret = session.derive_key(
-        &Mechanism::Ecdh1Derive(parameters),
-        key,
-        &[
-            Attribute::Class(ObjectClass::SECRET_KEY),
-            Attribute::KeyType(KeyType::GENERIC_SECRET),
-            Attribute::Token(false),
-            Attribute::Sensitive(false),
-            Attribute::Extractable(true),
-            Attribute::ValueLen(32.into()),
-        ],
-    )?;
-    session.get_attributes(secret, &[AttributeType::Value])?;
-    Ok(session.destroy_object(secret)?)
 }
 
 async fn sign(key: &SigningKey) -> f64 {

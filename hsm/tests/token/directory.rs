@@ -113,21 +113,9 @@ impl TokenDirectory {
         self.0.join(relative)
     }
 
-    /// SoftHSM, where distributions put it.
+    /// SoftHSM.
     pub(crate) fn module(&self) -> &'static Path {
-        [
-            "/usr/lib/softhsm/libsofthsm2.so",
-            "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
-            "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
-            "/usr/lib64/softhsm/libsofthsm2.so",
-            "/usr/lib64/pkcs11/libsofthsm2.so",
-            "/usr/local/lib/softhsm/libsofthsm2.so",
-            "/opt/homebrew/lib/softhsm/libsofthsm2.so",
-        ]
-        .into_iter()
-        .map(Path::new)
-        .find(|path| path.exists())
-        .unwrap_or_else(|| panic!("SoftHSM is missing: run `softhsm-setup/install test`"))
+        twinseal_misbehaving_module::softhsm().unwrap()
     }
 
     /// Makes a token and logs in.

@@ -37,11 +37,7 @@ impl ModuleCopy {
             reports: AtomicU32::new(0),
         };
         fs::copy(this_library()?, &copy.path)?;
-        let softhsm = SOFTHSM
-            .into_iter()
-            .map(Path::new)
-            .find(|path| path.exists());
-        fs::copy(softhsm.ok_or_else(missing)?, &copy.wrapped)?;
+        fs::copy(softhsm()?, &copy.wrapped)?;
         copy.does("")?;
         Ok(copy)
     }
@@ -89,6 +85,15 @@ impl ModuleCopy {
     }
 }
 
+/// SoftHSM.
+///
+/// # Errors
+/// When it is not there.
+pub fn softhsm() -> io::Result<&'static Path> {
+    let mut places = SOFTHSM.into_iter().map(Path::new);
+    places.find(|path| path.exists()).ok_or_else(missing)
+}
+
 /// Copies the only SoftHSM token of a directory, keys and PINs included, as one of another label and serial number: what
 /// a vendor's tool does between two devices. SoftHSM keeps a token as a directory of files.
 ///
@@ -131,7 +136,10 @@ fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) -> io::Result<()> {
 }
 
 /// The library as Cargo built it: beside the test that runs.
-fn this_library() -> io::Result<PathBuf> {
+///
+/// # Errors
+/// When it was not built.
+pub fn this_library() -> io::Result<PathBuf> {
     let name = format!(
         "{}twinseal_misbehaving_module{}",
         env::consts::DLL_PREFIX,

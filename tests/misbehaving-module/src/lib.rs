@@ -70,7 +70,7 @@ mod sessions;
 mod table;
 mod wrapped;
 
-pub use copy::{ModuleCopy, duplicate_token};
+pub use copy::{ModuleCopy, duplicate_token, softhsm, this_library};
 use cryptoki_sys::{CK_FUNCTION_LIST, CK_RV, CKR_ARGUMENTS_BAD, CKR_OK};
 
 /// C_GetFunctionList of PKCS#11 v2.40.

@@ -6,7 +6,7 @@ use std::{
     env,
     fmt::Debug,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Output},
 };
 
@@ -20,6 +20,7 @@ use cryptoki::{
     types::AuthPin,
 };
 use tempfile::TempDir;
+use twinseal_misbehaving_module::{softhsm, this_library};
 
 /// Tells a process that it is the second one, and where its directory is.
 const DIRECTORY: &str = "TWINSEAL_TEST_MODULE_DIRECTORY";
@@ -96,40 +97,6 @@ fn name_of<F>(_: &F) -> &'static str {
         .unwrap()
 }
 
-/// The library, beside the test that runs. Cargo builds it for the tests of its package.
-fn library() -> PathBuf {
-    let name = format!(
-        "{}twinseal_misbehaving_module{}",
-        env::consts::DLL_PREFIX,
-        env::consts::DLL_SUFFIX
-    );
-    let test = env::current_exe().unwrap();
-    // target/<profile>/deps/<test>.
-    let path = test
-        .ancestors()
-        .skip(1)
-        .map(|directory| directory.join(&name))
-        .find(|path| path.is_file());
-    path.unwrap_or_else(|| panic!("{name} is not built"))
-}
-
-/// SoftHSM, where distributions put it.
-fn softhsm() -> &'static Path {
-    [
-        "/usr/lib/softhsm/libsofthsm2.so",
-        "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
-        "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
-        "/usr/lib64/softhsm/libsofthsm2.so",
-        "/usr/lib64/pkcs11/libsofthsm2.so",
-        "/usr/local/lib/softhsm/libsofthsm2.so",
-        "/opt/homebrew/lib/softhsm/libsofthsm2.so",
-    ]
-    .into_iter()
-    .map(Path::new)
-    .find(|path| path.exists())
-    .unwrap_or_else(|| panic!("SoftHSM is missing: run `softhsm-setup/install test`"))
-}
-
 impl Directory {
     pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.0.join(relative)
@@ -139,8 +106,8 @@ impl Directory {
     pub(crate) fn module(&self, name: &str) -> Misbehaving {
         let path = self.path(&format!("{name}.so"));
         let wrapped = self.path(&format!("{name}-softhsm.so"));
-        fs::copy(library(), &path).unwrap();
-        fs::copy(softhsm(), &wrapped).unwrap();
+        fs::copy(this_library().unwrap(), &path).unwrap();
+        fs::copy(softhsm().unwrap(), &wrapped).unwrap();
         let module = Misbehaving {
             path,
             wrapped,
