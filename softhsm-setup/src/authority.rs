@@ -3,6 +3,7 @@
 
 use std::fs;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use protocol::{identifiers::Digest, names::Role};
 use rcgen::{
     CertificateParams, CertificateRevocationListParams, Issuer, KeyIdMethod,
@@ -13,6 +14,8 @@ use time::{Duration, OffsetDateTime};
 
 use crate::{
     Failure,
+    issue::hex,
+    journal::{Asked, Event, How, Issued, Journal},
     layout::{LockedLayout, Readers},
     leaf::Leaf,
     profiles,
@@ -121,21 +124,22 @@ impl<'a> Authority<'a> {
         })
     }
 
-    /// Issues a certificate, in PEM.
+    /// Issues a certificate, in PEM. It is in the journal when this returns.
     pub(crate) fn issue(
         &self,
+        journal: &mut Journal,
+        origin: Origin,
         params: &CertificateParams,
         public: &PublicPoint,
     ) -> Result<String, Failure> {
-        params
-            .signed_by(public, &self.issuer)
-            .map(|certificate| certificate.pem())
-            .map_err(|error| {
-                Failure::new(format!(
-                    "the {} did not sign: {error}",
-                    key_label(self.role)
-                ))
-            })
+        let certificate = params.signed_by(public, &self.issuer).map_err(|error| {
+            Failure::new(format!(
+                "the {} did not sign: {error}",
+                key_label(self.role)
+            ))
+        })?;
+        enter(self.layout, journal, self.role, origin, certificate.der())?;
+        Ok(certificate.pem())
     }
 
     /// Signs the first CRL, which is empty, of a CA whose certificate is not in its file yet.
@@ -213,14 +217,66 @@ pub(crate) fn ca_certificate(
     role: Option<Role>,
 ) -> Result<String, Failure> {
     let params = profiles::ca(role)?;
+    let mut journal = Journal::open(layout)?;
     if role.is_some() {
         let public = PublicPoint(token.public(&key_label(role))?);
-        return Authority::open(layout, token, None)?.issue(&params, &public);
+        let root = Authority::open(layout, token, None)?;
+        return root.issue(&mut journal, Origin::of(How::Init), &params, &public);
     }
-    params
+    let certificate = params
         .self_signed(&token_key(token, role)?)
-        .map(|certificate| certificate.pem())
-        .map_err(|error| Failure::new(format!("the root CA did not sign: {error}")))
+        .map_err(|error| Failure::new(format!("the root CA did not sign: {error}")))?;
+    let origin = Origin::of(How::Init);
+    enter(layout, &mut journal, None, origin, certificate.der())?;
+    Ok(certificate.pem())
+}
+
+/// Writes into the journal what a CA signed.
+fn enter(
+    layout: &LockedLayout,
+    journal: &mut Journal,
+    ca: Option<Role>,
+    origin: Origin,
+    der: &[u8],
+) -> Result<(), Failure> {
+    let leaf = Leaf::of(der).ok_or_else(|| {
+        Failure::new(format!(
+            "the {} signed something that is no certificate; this is an error of the program: report it",
+            key_label(ca)
+        ))
+    })?;
+    let issued = Issued {
+        how: origin.how,
+        ca: key_label(ca),
+        serial: hex(&leaf.serial),
+        subject: leaf.whose(),
+        usage: match leaf.purpose {
+            Some(purpose) => purpose.as_str(),
+            None if leaf.is_ca => "ca",
+            // The enrolment service's has no profile of a party.
+            None => "tls-server",
+        }
+        .to_owned(),
+        spki_sha256: leaf.spki_sha256,
+        certificate_sha256: Digest::of(der),
+        not_after: leaf.not_after.unix_timestamp(),
+        certificate: STANDARD.encode(der),
+        asked: origin.asked,
+    };
+    journal.append(layout, Event::Issued(issued))
+}
+
+/// How a certificate comes to be, and who asked for it.
+pub(crate) struct Origin {
+    pub(crate) how: How,
+    pub(crate) asked: Option<Asked>,
+}
+
+impl Origin {
+    /// Nobody asked over the network.
+    pub(crate) const fn of(how: How) -> Self {
+        Self { how, asked: None }
+    }
 }
 
 fn token_key(token: &TokenProcess, role: Option<Role>) -> Result<TokenKey<'_>, Failure> {

@@ -20,6 +20,7 @@ pub(crate) const GATEWAY_TOKEN: &str = "twinseal-gateway";
 pub(crate) const CA_TOKEN: &str = "twinseal-ca";
 
 /// The provisioned directory, absolute.
+#[derive(Clone)]
 pub(crate) struct Layout {
     root: PathBuf,
 }

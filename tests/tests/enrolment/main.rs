@@ -1,0 +1,10 @@
+//! Enrolment and renewal with the real programs, and with clients of other makers.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod foreign;
+mod journal;
+mod office;
+mod refused;
+mod renewing;
+mod secrets;
