@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     config::{ClientCertificates, Config},
+    enrolment::Renewals,
     http,
     merchant::Merchant,
     own::Own,
@@ -26,12 +27,14 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
         ClientCertificates::Optional => ClientAuth::Optional(vec![Role::Client]),
     };
     let tls = ServerTls::new(&own.identity, SharedTrust::clone(&own.trust), client_auth)?;
+    let renewals = Renewals::of(&config, &own.trust)?;
     let store = Store::open(&config.path(&config.store.path))?;
     let merchant = Arc::new(Merchant::new(&config, own, store)?);
 
     let listener = Listener::bind_tls(config.listen, tls, config.limits.of_listener()).await?;
     tracing::info!(listener = "payers", address = %listener.local_address(), "listening");
     let asking = tokio::spawn(service::settle_what_is_open(Arc::clone(&merchant)));
+    let renewing = renewals.map(|renewals| tokio::spawn(renewals.keep()));
     let forgetting = tokio::spawn(service::forget_what_is_unused(Arc::clone(&merchant)));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -47,6 +50,10 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     // What is asked at this moment is asked again after the next start.
     asking.abort();
     forgetting.abort();
+    if let Some(renewing) = renewing {
+        // A renewal that is cut off here is completed after the next start.
+        renewing.abort();
+    }
     tracing::info!("drained and stopped");
     Ok(())
 }

@@ -5,6 +5,8 @@
 mod foreign;
 mod journal;
 mod office;
+mod programs;
 mod refused;
 mod renewing;
+mod renewing_programs;
 mod secrets;

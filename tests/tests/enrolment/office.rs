@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::Duration,
 };
@@ -42,8 +42,18 @@ impl Office {
         let output = setup(&directory, &["init"]);
         assert!(output.status.success(), "{output:?}");
         Self {
-            service: start(&directory, options),
+            service: serve(directory.path(), options),
             directory,
+        }
+    }
+
+    /// Stops the service, and starts it in days to come.
+    pub(crate) fn reopened_in(self, days: u32) -> Self {
+        let (status, log) = self.service.stop();
+        assert!(status.success(), "{log}");
+        Self {
+            service: serve_in(days, self.directory.path()),
+            directory: self.directory,
         }
     }
 
@@ -51,7 +61,7 @@ impl Office {
     pub(crate) fn crash(self) -> Self {
         self.service.kill();
         Self {
-            service: start(&self.directory, &[]),
+            service: serve(self.directory.path(), &[]),
             directory: self.directory,
         }
     }
@@ -109,6 +119,31 @@ impl Office {
         }
         let output = self.setup(&arguments);
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Puts a secret into a file for its owner alone.
+    pub(crate) fn secret_file(&self, secret: &str) -> String {
+        let file = self.text("secret");
+        // One that is there is of a former call.
+        let _ = fs::remove_file(&file);
+        mtls::secret_file::write_new(Path::new(&file), &format!("{secret}\n")).unwrap();
+        file
+    }
+
+    /// A program of ours that enrols into a directory below this one.
+    pub(crate) fn enroll_command(
+        &self,
+        name: &str,
+        user: &str,
+        secret: &str,
+        out: &str,
+    ) -> Command {
+        let mut command = Command::new(program(name));
+        command
+            .args(["enroll", "--server", &self.url(), "--user", user])
+            .args(["--ca", &self.text("pki/root.pem")])
+            .args(["--secret-file", secret, "--out", &self.text(out)]);
+        command
     }
 
     /// The journal, as a program sees it.
@@ -307,13 +342,30 @@ fn setup(directory: &TempDir, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-fn start(directory: &TempDir, options: &[&str]) -> Service {
-    let mut command = Command::new(program("softhsm-setup"));
+/// Starts the service of a provisioned directory.
+pub(crate) fn serve(directory: &Path, options: &[&str]) -> Service {
+    serve_by(Command::new(program("softhsm-setup")), directory, options)
+}
+
+/// Starts the service in days to come.
+pub(crate) fn serve_in(days: u32, directory: &Path) -> Service {
+    serve_by(in_days(days, "softhsm-setup"), directory, &[])
+}
+
+fn serve_by(mut command: Command, directory: &Path, options: &[&str]) -> Service {
     command
         .args(["serve", "--listen", "127.0.0.1:0", "--log", "json", "--dir"])
-        .arg(directory.path())
+        .arg(directory)
         .args(options);
     Service::start_command(command, &[], &["enrolment"])
+}
+
+/// One of our programs, whose clock is so many days ahead.
+pub(crate) fn in_days(days: u32, name: &str) -> Command {
+    let mut command = Command::new("faketime");
+    command.args(["--exclude-monotonic", "-f", &format!("+{days}d")]);
+    command.arg(program(name));
+    command
 }
 
 /// What a curl that was started got.
