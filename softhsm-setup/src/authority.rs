@@ -14,6 +14,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::{
     Failure,
+    init::cas,
     issue::hex,
     journal::{Asked, Event, How, Issued, Journal},
     layout::{LockedLayout, Readers},
@@ -264,6 +265,38 @@ fn enter(
         asked: origin.asked,
     };
     journal.append(layout, Event::Issued(issued))
+}
+
+/// Writes into the journal what a CA of the directory signed before there was one, as far as it is in a file.
+pub(crate) fn enter_found(layout: &LockedLayout) -> Result<(), Failure> {
+    let mut journal = Journal::open(layout)?;
+    let mut known = Vec::new();
+    for role in cas() {
+        known.push((role, Leaf::open(&layout.ca_certificate(role))?));
+    }
+    for file in layout.certificates()? {
+        // What is none was looked at where it belongs.
+        let Ok(leaf) = Leaf::open(&file) else {
+            continue;
+        };
+        let Some((role, _)) = known.iter().find(|(_, ca)| ca.has_signed(&leaf)) else {
+            continue;
+        };
+        let digest = Digest::of(&leaf.der);
+        if !journal
+            .issued()
+            .any(|issued| issued.certificate_sha256 == digest)
+        {
+            enter(
+                layout,
+                &mut journal,
+                *role,
+                Origin::of(How::Found),
+                &leaf.der,
+            )?;
+        }
+    }
+    Ok(())
 }
 
 /// How a certificate comes to be, and who asked for it.

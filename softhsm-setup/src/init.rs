@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Failure,
-    authority::{Authority, Origin, PublicPoint, ca_certificate, key_label},
+    authority::{Authority, Origin, PublicPoint, ca_certificate, enter_found, key_label},
     configuration, enrolment_identity,
     journal::{How, Journal},
     layout::{LockedLayout, Readers, TokenPlace},
@@ -100,6 +100,7 @@ pub(crate) fn init(layout: &LockedLayout, module: &Path, hosts: &[String]) -> Re
         certificate_authority(layout, &ca, role)?;
     }
 
+    enter_found(layout)?;
     let names = party::hosts(hosts);
     gateway_certificates(layout, &gateway, &ca, &names)?;
     if enrolment_identity::make_if_missing(layout, &ca, &names)? {

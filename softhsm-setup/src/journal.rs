@@ -72,6 +72,8 @@ pub(crate) struct Issued {
 pub(crate) enum How {
     /// By `init`, `client` or `merchant`, with all that belongs to it.
     Init,
+    /// Before there was a journal: `init` found it in the directory.
+    Found,
     /// By `issue`, for a request in a file.
     Issue,
     /// By `serve`, for an invitation.
@@ -86,6 +88,7 @@ impl std::fmt::Display for How {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             How::Init => "init",
+            How::Found => "found",
             How::Issue => "issue",
             How::Enrol => "enrol",
             How::Renew => "renew",

@@ -161,9 +161,14 @@ impl LockedLayout {
 
     /// A directory that is there. Waits until no other command writes.
     pub(crate) fn open(directory: &Path) -> Result<Self, Failure> {
+        Self::open_telling(directory, say)
+    }
+
+    /// The same; when it has to wait `tell` is told so.
+    pub(crate) fn open_telling(directory: &Path, tell: impl FnOnce(&str)) -> Result<Self, Failure> {
         let layout = Layout::open(directory)?;
         let lock = lock(layout.root(), || {
-            say(&format!(
+            tell(&format!(
                 "waiting: another softhsm-setup writes in {}",
                 layout.root().display()
             ));

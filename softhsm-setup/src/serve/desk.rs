@@ -97,7 +97,7 @@ impl Desk {
 
     /// Has the service's own certificate renewed, if it is time. Tells whether it was.
     pub(super) fn renew_identity(&mut self) -> Result<bool, Failure> {
-        let layout = LockedLayout::open(&self.directory)?;
+        let layout = self.lock()?;
         self.with_token(&layout, |_, token| {
             enrolment_identity::renew_if_due(&layout, token)
         })
@@ -110,7 +110,7 @@ impl Desk {
         credentials: &Credentials,
         body: &[u8],
     ) -> Result<Vec<u8>, Refused> {
-        let layout = LockedLayout::open(&self.directory)?;
+        let layout = self.lock()?;
         let invitation = authenticate(&layout, label, credentials)?;
         let label = chosen(label, &invitation.labels())?;
         let request = Request::read(body)?;
@@ -148,7 +148,7 @@ impl Desk {
         former: &VerifiedCertificate,
         body: &[u8],
     ) -> Result<Vec<u8>, Refused> {
-        let layout = LockedLayout::open(&self.directory)?;
+        let layout = self.lock()?;
         let shown = Label::of(former.role(), former.usage()).ok_or(Refused::OtherUse)?;
         if label.is_some_and(|label| label != shown) {
             return Err(Refused::OtherUse);
@@ -231,6 +231,10 @@ impl Desk {
             "issued"
         );
         Ok(leaf.der)
+    }
+
+    fn lock(&self) -> Result<LockedLayout, Failure> {
+        LockedLayout::open_telling(&self.directory, |waiting| tracing::info!("{waiting}"))
     }
 
     fn catch_up(&mut self, layout: &LockedLayout) -> Result<(), Failure> {

@@ -53,6 +53,8 @@ enum Failure {
     Unauthorized,
     /// Too often.
     Slower,
+    /// Too many wait for the desk.
+    Busy,
     /// Another method than this is wanted.
     Method(&'static str),
 }
@@ -79,7 +81,7 @@ impl Service {
         decide: impl FnOnce(&mut Desk) -> Result<Vec<u8>, Refused> + Send + 'static,
     ) -> Result<Vec<u8>, Failure> {
         let Ok(_place) = self.waiting.try_acquire() else {
-            return Err(Failure::Slower);
+            return Err(Failure::Busy);
         };
         let mut desk = Arc::clone(&self.desk).lock_owned().await;
         let span = tracing::Span::current();
@@ -233,6 +235,12 @@ fn failed(failure: Failure) -> Answer {
         answer.headers_mut().insert(header::RETRY_AFTER, seconds);
         answer
     };
+    let not_now = || {
+        later(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not now; send the same request again later",
+        )
+    };
     match failure {
         Failure::Plain(status, text) => {
             tracing::info!(status = status.as_u16(), text, "refused");
@@ -248,14 +256,15 @@ fn failed(failure: Failure) -> Answer {
             tracing::info!("refused: too often");
             later(StatusCode::TOO_MANY_REQUESTS, "too often; wait a minute")
         }
+        Failure::Busy => {
+            tracing::warn!("refused: too many wait for the CA");
+            not_now()
+        }
         Failure::Unauthorized => unauthorized(),
         Failure::Refused(refused) => match refused {
             Refused::Failed(failure) => {
                 tracing::error!(%failure, "the CA can't work");
-                later(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "not now; send the same request again later",
-                )
+                not_now()
             }
             Refused::Secret(reason) => {
                 tracing::info!(%reason, "refused");

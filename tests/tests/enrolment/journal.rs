@@ -139,6 +139,30 @@ fn a_line_that_a_crash_cut_off_is_told_kept_apart_and_stops_nobody() {
 }
 
 #[test]
+fn what_was_issued_before_there_was_a_journal_is_entered_by_init() {
+    let office = Office::open();
+    let digests = || -> Vec<(Value, Value)> {
+        let journal = office.journal();
+        let mut found: Vec<_> = journal
+            .iter()
+            .map(|entry| (entry["certificate_sha256"].clone(), entry["how"].clone()))
+            .collect();
+        found.sort_by_key(|(digest, _)| digest.to_string());
+        found
+    };
+    let before = digests();
+    fs::remove_file(office.path("ca/journal.jsonl")).unwrap();
+    office.setup(&["init"]);
+    let after = digests();
+    assert_eq!(before.len(), after.len());
+    for ((before, _), (after, how)) in before.iter().zip(&after) {
+        assert_eq!((before, how), (after, &Value::from("found")));
+    }
+    office.setup(&["init"]);
+    assert_eq!(digests(), after);
+}
+
+#[test]
 fn nothing_is_issued_beside_a_journal_that_is_damaged() {
     let office = Office::open();
     let asked = office.request("payer");

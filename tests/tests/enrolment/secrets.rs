@@ -1,6 +1,6 @@
 //! One-time secrets: good once, for one key, not for ever, and not for who guesses.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use crate::office::{Office, answer};
 
@@ -64,6 +64,34 @@ fn of_many_keys_that_ask_at_once_with_one_secret_one_is_certified() {
         .collect();
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 403, 403, 403, 403, 403]);
+    assert_eq!(office.issued_for("urn:twinseal:client:payer"), 1);
+}
+
+#[test]
+fn a_token_process_that_dies_is_replaced_and_the_same_request_succeeds_later() {
+    let office = Office::open();
+    let secret = office.invite("client", "payer");
+    let asked = office.request("payer");
+    let parent = office.service.pid().to_string();
+    let output = Command::new("pgrep")
+        .args(["-P", &parent])
+        .output()
+        .unwrap();
+    let children = String::from_utf8(output.stdout).unwrap();
+    let [child] = children.lines().collect::<Vec<_>>()[..] else {
+        panic!("{children:?}");
+    };
+    let killed = Command::new("kill")
+        .args(["-KILL", child])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    let enrol = || office.enrol("simpleenroll", "payer", &secret, &asked.body);
+    let refused = enrol();
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    assert!(!refused.body.contains("token"), "{}", refused.body);
+    office.hears("token twinseal-ca");
+    assert_eq!(enrol().status, 200);
     assert_eq!(office.issued_for("urn:twinseal:client:payer"), 1);
 }
 
