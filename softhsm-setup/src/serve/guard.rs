@@ -11,8 +11,8 @@ use mtls::{
 use protocol::names::PartyName;
 use zeroize::Zeroizing;
 
-/// Wrong secrets from one address.
-const WRONG_PER_ADDRESS: u32 = 30;
+/// Wrong secrets from one address. Those that are looked at just now count, and many parties may be behind one.
+const WRONG_PER_ADDRESS: u32 = 60;
 
 /// Wrong secrets for one user, whoever that is.
 const WRONG_PER_USER: u32 = 20;

@@ -362,9 +362,22 @@ fn serve_by(mut command: Command, directory: &Path, options: &[&str]) -> Service
 
 /// One of our programs, whose clock is so many days ahead.
 pub(crate) fn in_days(days: u32, name: &str) -> Command {
-    let mut command = Command::new("faketime");
-    command.args(["--exclude-monotonic", "-f", &format!("+{days}d")]);
-    command.arg(program(name));
+    // `faketime` would be its parent, and be stopped in its place; so it is only asked how it does it.
+    let output = Command::new("faketime")
+        .args(["--exclude-monotonic", "-f", &format!("+{days}d"), "env"])
+        .output()
+        .unwrap();
+    let environment = String::from_utf8(output.stdout).unwrap();
+    let mut command = Command::new(program(name));
+    for name in ["LD_PRELOAD", "FAKETIME", "FAKETIME_DONT_FAKE_MONOTONIC"] {
+        let value = environment
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        command.env(
+            name,
+            value.unwrap_or_else(|| panic!("{name}: {environment}")),
+        );
+    }
     command
 }
 

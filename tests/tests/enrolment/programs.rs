@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use twinseal_tests::{place::Place, service::program};
+use twinseal_tests::{place::Place, service::program, wire::Wire};
 
 use crate::office::{Office, openssl};
 
@@ -140,6 +140,37 @@ fn what_was_refused_leaves_no_certificate_and_the_same_key_asks_again() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(told(&output).contains("chmod 600"), "{}", told(&output));
+}
+
+#[test]
+fn an_enrolment_whose_answer_a_crash_lost_is_completed_with_the_same_secret() {
+    let office = Office::open();
+    let secret = office.secret_file(&office.invite("client", "payer"));
+    let wire = Wire::to(office.service.address("enrolment"));
+    let enroll = || {
+        let mut command = Command::new(program("twinseal-client"));
+        command
+            .args(["enroll", "--server", &wire.url(), "--user", "payer"])
+            .args([
+                "--ca",
+                &office.text("pki/root.pem"),
+                "--secret-file",
+                &secret,
+            ])
+            .args(["--out", &office.text("payer")]);
+        command
+    };
+    wire.hold_answers();
+    let mut crashing = enroll().spawn().unwrap();
+    wire.wait_for_held_answer();
+    crashing.kill().unwrap();
+    crashing.wait().unwrap();
+    wire.release_answers();
+    assert!(!office.path("payer/signing.pem").exists());
+    let output = enroll().output().unwrap();
+    assert!(output.status.success(), "{}", told(&output));
+    belong_together(&office, "payer", "signing");
+    assert_eq!(office.issued_for("urn:twinseal:client:payer"), 1);
 }
 
 #[test]

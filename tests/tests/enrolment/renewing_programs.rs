@@ -11,6 +11,7 @@ use toml::Table;
 use twinseal_tests::{
     place::Place,
     service::{Service, program},
+    wire::Wire,
 };
 
 use crate::office::{Office, in_days, openssl, serve};
@@ -100,6 +101,11 @@ fn payer(office: &Office) {
 }
 
 fn configure(office: &Office, sample: &str, to: &str, name: &str) {
+    configure_at(office, &office.url(), sample, to, name);
+}
+
+/// Writes a configuration like one that is there, for another party and with an enrolment service.
+fn configure_at(office: &Office, url: &str, sample: &str, to: &str, name: &str) {
     let text = fs::read_to_string(office.path(sample)).unwrap();
     let mut config: Table = toml::from_str(&text).unwrap();
     config.insert("name".to_owned(), format!("urn:twinseal:{name}").into());
@@ -107,8 +113,46 @@ fn configure(office: &Office, sample: &str, to: &str, name: &str) {
         config.insert("listen".to_owned(), "127.0.0.1:0".into());
         config.remove("webhook");
     }
-    use_service(&mut config, &office.url());
+    use_service(&mut config, url);
     fs::write(office.path(to), toml::to_string(&config).unwrap()).unwrap();
+}
+
+#[test]
+fn a_renewal_whose_answer_a_crash_lost_is_completed_with_the_certificate_that_was_issued() {
+    let office = Office::open();
+    payer(&office);
+    let certificate = office.text("payer/signing.pem");
+    let before = (serial(&certificate), public_key(&certificate));
+    let wire = Wire::to(office.service.address("enrolment"));
+    configure_at(
+        &office,
+        &wire.url(),
+        "client/client.toml",
+        "payer/client.toml",
+        "client:payer",
+    );
+    let renew = || {
+        let mut command = Command::new(program("twinseal-client"));
+        command
+            .arg("--config")
+            .arg(office.path("payer/client.toml"))
+            .args(["renew", "--new-key"]);
+        command
+    };
+    wire.hold_answers();
+    let mut crashing = renew().spawn().unwrap();
+    wire.wait_for_held_answer();
+    crashing.kill().unwrap();
+    crashing.wait().unwrap();
+    wire.release_answers();
+    assert_eq!((serial(&certificate), public_key(&certificate)), before);
+    assert_eq!(office.issued_for("urn:twinseal:client:payer"), 2);
+    let output = renew().output().unwrap();
+    assert!(output.status.success(), "{}", told(&output));
+    assert_eq!(office.issued_for("urn:twinseal:client:payer"), 2);
+    assert_ne!(serial(&certificate), before.0);
+    let public = openssl(&["pkey", "-pubout", "-in", &office.text("payer/signing.key")]);
+    assert_eq!(public_key(&certificate), public);
 }
 
 /// A command of the payer's that shows its certificate, some days later.
