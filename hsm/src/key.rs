@@ -88,6 +88,14 @@ impl Key {
         self.uri.key_name()
     }
 
+    /// Whether both are one pair.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (&self.identity, &other.identity) {
+            (Identity::Public(one), Identity::Public(other)) => one == other,
+            _ => false,
+        }
+    }
+
     /// Finds it in a token: exactly one, as its policy says, the one that it is known to be, and in working order.
     pub(crate) fn find(&self, session: &Session, waivers: &Waivers) -> Result<Held, StartError> {
         let handle = find_key(

@@ -209,6 +209,11 @@ impl AgreementKey {
         self.shared.key.name()
     }
 
+    /// Whether both are one pair.
+    pub fn is(&self, other: &Self) -> bool {
+        self.shared.key.is(&other.shared.key)
+    }
+
     /// Agrees with a new key and compares what both sides have.
     ///
     /// # Errors
