@@ -36,6 +36,8 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
     let prometheus = monitoring::install()?;
     let limits = config.limits.of_listener();
 
+    // From now on it ends nothing.
+    let hang_up = signal(SignalKind::hangup())?;
     let files = Files::of(&config);
     let trust = config.trust.load_shared(config.directory(), mtls::now())?;
     let tokens = keys::open_tokens(&config)?;
@@ -105,7 +107,7 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
         path: path.to_owned(),
         config: Arc::new(config),
     };
-    let reloading = tokio::spawn(reload.run(files, signal(SignalKind::hangup())?));
+    let reloading = tokio::spawn(reload.run(files, hang_up));
     let keeping_young = tokio::spawn(evidence_key::keep_young(Arc::clone(&gateway)));
     let ending_holds = tokio::spawn(service::end_holds(Arc::clone(&gateway)));
     let delivery = Delivery::new(Arc::clone(&gateway), endpoints, policy);

@@ -21,6 +21,8 @@ use crate::{
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
+    // From now on it ends nothing.
+    let hang_up = signal(SignalKind::hangup())?;
     let files = Files::of(&config);
     let own = Own::read(&config)?;
     let client_auth = match config.client_certificates {
@@ -46,7 +48,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
         config: Arc::new(config),
         terms,
     };
-    let reloading = tokio::spawn(reload.run(files, signal(SignalKind::hangup())?));
+    let reloading = tokio::spawn(reload.run(files, hang_up));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = async move {

@@ -7,16 +7,7 @@ use std::{
     thread,
 };
 
-/// Where distributions put SoftHSM.
-const SOFTHSM: [&str; 7] = [
-    "/usr/lib/softhsm/libsofthsm2.so",
-    "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
-    "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
-    "/usr/lib64/softhsm/libsofthsm2.so",
-    "/usr/lib64/pkcs11/libsofthsm2.so",
-    "/usr/local/lib/softhsm/libsofthsm2.so",
-    "/opt/homebrew/lib/softhsm/libsofthsm2.so",
-];
+use crate::installed::softhsm;
 
 /// A module of its own, with a state of its own, that does as it is told.
 pub struct ModuleCopy {
@@ -83,15 +74,6 @@ impl ModuleCopy {
     fn beside(&self, ending: &str) -> PathBuf {
         PathBuf::from(format!("{}{ending}", self.path.display()))
     }
-}
-
-/// SoftHSM.
-///
-/// # Errors
-/// When it is not there.
-pub fn softhsm() -> io::Result<&'static Path> {
-    let mut places = SOFTHSM.into_iter().map(Path::new);
-    places.find(|path| path.exists()).ok_or_else(missing)
 }
 
 /// Copies the only SoftHSM token of a directory, keys and PINs included, as one of another label and serial number: what
