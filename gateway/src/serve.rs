@@ -99,6 +99,11 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
             move |_, request| admin::answer(Arc::clone(&gateway), prometheus.clone(), request);
         listeners.spawn(operators.serve(handler, wait(stopped.clone())));
     }
+    let fetching = tokio::spawn(mtls::crl_fetch::keep_young(
+        config.trust.fetch.clone(),
+        config.directory().to_owned(),
+        Arc::clone(&trust),
+    ));
     let reload = Reload {
         gateway: Arc::clone(&gateway),
         trust,
@@ -117,6 +122,7 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
     let _ = delivering.await;
     keeping_young.abort();
     let _ = keeping_young.await;
+    fetching.abort();
     reloading.abort();
     let _ = reloading.await;
     ending_holds.abort();

@@ -42,6 +42,11 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     tracing::info!(listener = "payers", address = %listener.local_address(), "listening");
     let asking = tokio::spawn(service::settle_what_is_open(Arc::clone(&merchant)));
     let forgetting = tokio::spawn(service::forget_what_is_unused(Arc::clone(&merchant)));
+    let fetching = tokio::spawn(mtls::crl_fetch::keep_young(
+        config.trust.fetch.clone(),
+        config.directory().to_owned(),
+        SharedTrust::clone(&merchant.trust),
+    ));
     let reload = Reload {
         merchant: Arc::clone(&merchant),
         identity,
@@ -63,6 +68,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     // What is asked at this moment is asked again after the next start.
     asking.abort();
     forgetting.abort();
+    fetching.abort();
     reloading.abort();
     tracing::info!("drained and stopped");
     Ok(())
