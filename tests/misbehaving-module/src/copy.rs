@@ -48,12 +48,23 @@ impl ModuleCopy {
         fs::rename(self.beside(".control.new"), self.beside(".control"))
     }
 
-    /// What stands after a name in its report, which its next call writes: somebody has to call it. `lines` is what it
-    /// does besides.
+    /// What stands after a name in its report.
+    ///
+    /// # Errors
+    /// As [`ModuleCopy::report`].
+    pub fn reported(&self, lines: &str, name: &str) -> io::Result<String> {
+        let report = self.report(lines)?;
+        let value = report
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(value.unwrap_or_default().to_owned())
+    }
+
+    /// Its report, which its next call writes: somebody has to call it. `lines` is what it does besides.
     ///
     /// # Errors
     /// When the files can't be written or read.
-    pub fn reported(&self, lines: &str, name: &str) -> io::Result<String> {
+    pub fn report(&self, lines: &str) -> io::Result<String> {
         let number = self.reports.fetch_add(1, Ordering::Relaxed) + 1;
         self.does(&format!("{lines}\nreport {number}"))?;
         loop {
@@ -62,10 +73,7 @@ impl ModuleCopy {
                 read => read.unwrap_or_default(),
             };
             if report.starts_with(&format!("report {number}\n")) {
-                let value = report
-                    .lines()
-                    .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-                return Ok(value.unwrap_or_default().to_owned());
+                return Ok(report);
             }
             thread::yield_now();
         }
