@@ -15,7 +15,7 @@ use protocol::{
 #[command(
     name = "twinseal-gateway",
     version,
-    after_help = "Exit codes:\n  0  done\n  1  could not be done; the last line says what to do\n  2  the command line is wrong\n  3  not found\n  4  the ledger does not balance, or the database is damaged\n  5  a key is not as its policy"
+    after_help = "Exit codes:\n  0  done\n  1  could not be done; the last line says what to do\n  2  the command line is wrong\n  3  not found\n  4  the ledger does not balance, or the database is damaged\n  5  a key is not as its policy\n  6  the token refused the PIN, or is about to lock it: not to be tried again"
 )]
 pub(crate) struct Cli {
     /// The configuration file; gateway.sample.toml explains every member.

@@ -283,8 +283,13 @@ impl Parties {
         listener: &str,
         identity: Option<Identity>,
     ) -> HttpClient {
+        self.client_at(gateway.address(listener).port(), identity)
+    }
+
+    /// A client of what leads to a gateway, at a port of this machine.
+    pub fn client_at(&self, port: u16, identity: Option<Identity>) -> HttpClient {
         let server = Server {
-            url: format!("https://localhost:{}", gateway.address(listener).port()),
+            url: format!("https://localhost:{port}"),
             role: Role::Gateway,
             name: Some(self.gateway.party().clone()),
             trust: Arc::clone(&self.trust),
