@@ -125,6 +125,10 @@ pub(crate) enum Keys {
         /// Where the request for it goes: PKCS#10; of a key for encryption, which can sign no request, its public key.
         #[arg(long, value_name = "FILE")]
         csr: Option<PathBuf>,
+        /// A DNS name that the request for a TLS certificate asks for; may be given several times. `softhsm-setup issue` has
+        /// its own, other CAs take the request's.
+        #[arg(long, value_name = "NAME", requires = "csr")]
+        dns: Vec<String>,
     },
     /// Have a pending key take the place of the active one, which opens what was sealed to it until it is retired.
     Activate {

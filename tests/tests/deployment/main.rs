@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod balancer;
+mod certificates;
+mod container;
 mod files;
 mod haproxy;
+mod kubernetes;
 mod systemd;
