@@ -9,8 +9,7 @@ use rcgen::{
 
 use crate::{
     Failure,
-    authority::{Authority, PublicPoint, key_label},
-    init::cas,
+    authority::{Authority, PublicPoint},
     layout::{LockedLayout, Readers, TokenPlace},
     leaf::Leaf,
     print,
@@ -114,9 +113,11 @@ pub(crate) fn revoke(
     certificate: &Path,
 ) -> Result<(), Failure> {
     let leaf = Leaf::open(certificate)?;
-    let role = cas()
-        .find(|role| {
-            fs::read(layout.ca_certificate(*role))
+    let ca = layout
+        .cas()
+        .into_iter()
+        .find(|ca| {
+            fs::read(layout.certificate_of(*ca))
                 .ok()
                 .and_then(|pem| Leaf::read(&pem))
                 .is_some_and(|ca| ca.has_signed(&leaf))
@@ -128,22 +129,22 @@ pub(crate) fn revoke(
                 layout.root().display()
             ))
         })?;
-    if Crl::of(layout, role)?.names(&leaf.serial) {
+    if Crl::of_ca(layout, ca)?.names(&leaf.serial) {
         print(&format!(
             "revoked already: {} (serial {}); {} has it",
             leaf.subject,
             hex(&leaf.serial),
-            layout.ca_crl(role).display()
+            layout.crl_of(ca).display()
         ));
         return Ok(());
     }
     let token = TokenProcess::start(layout, TokenPlace::Ca, module)?;
-    Authority::open(layout, &token, role)?.sign_crl(std::slice::from_ref(&leaf.serial))?;
+    Authority::open_ca(layout, &token, ca)?.sign_crl(std::slice::from_ref(&leaf.serial))?;
     print(&format!(
         "revoked {} (serial {}); {} has it: load it where it is trusted",
         leaf.subject,
         hex(&leaf.serial),
-        layout.ca_crl(role).display()
+        layout.crl_of(ca).display()
     ));
     Ok(())
 }
@@ -151,13 +152,14 @@ pub(crate) fn revoke(
 /// Has every CA sign its CRL anew.
 pub(crate) fn renew_crls(layout: &LockedLayout, module: &Path) -> Result<(), Failure> {
     // All or none.
-    for role in cas() {
-        Crl::of(layout, role)?;
+    let cas = layout.cas();
+    for ca in &cas {
+        Crl::of_ca(layout, *ca)?;
     }
     let token = TokenProcess::start(layout, TokenPlace::Ca, module)?;
-    for role in cas() {
-        Authority::open(layout, &token, role)?.sign_crl(&[])?;
-        say(&format!("signed the CRL of the {}", key_label(role)));
+    for ca in cas {
+        Authority::open_ca(layout, &token, ca)?.sign_crl(&[])?;
+        say(&format!("signed the CRL of the {}", ca.label()));
     }
     Ok(())
 }

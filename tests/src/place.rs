@@ -83,10 +83,12 @@ impl Place {
 
     /// Runs `softhsm-setup` on it.
     pub fn setup(&self, arguments: &[&str]) -> Output {
-        let (command, rest) = arguments.split_first().unwrap();
+        // A command may be of two words.
+        let words = arguments.iter().take_while(|word| !word.starts_with('-'));
+        let (command, rest) = arguments.split_at(words.count());
         succeeded(
             Command::new(program("softhsm-setup"))
-                .arg(command)
+                .args(command)
                 .arg("--dir")
                 .arg(self.directory.path())
                 .args(rest),

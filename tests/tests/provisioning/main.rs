@@ -11,6 +11,7 @@ mod issue;
 mod lost;
 mod odd_paths;
 mod parties;
+mod replacing;
 mod revoke;
 mod serving;
 mod status;
