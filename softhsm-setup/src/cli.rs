@@ -96,6 +96,19 @@ pub(crate) enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Make the CAs as a file says, before witnesses, with a transcript of every step. ceremony.sample.toml explains the file.
+    /// Everything is checked before anything is touched, and what is there already is refused.
+    Ceremony {
+        /// The directory that is made, or has nothing of a CA in it.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// What is to be done.
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+        /// Check everything, say what would be done, and do nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Have an issuing CA take another one's place.
     #[command(subcommand)]
     Ca(CaCommand),

@@ -147,7 +147,11 @@ fn step(made: bool, what: &str) {
 }
 
 /// A token directory with its PINs and configuration, and the token in it.
-fn token(layout: &LockedLayout, module: &Path, place: TokenPlace) -> Result<TokenProcess, Failure> {
+pub(crate) fn token(
+    layout: &LockedLayout,
+    module: &Path,
+    place: TokenPlace,
+) -> Result<TokenProcess, Failure> {
     let tokens = layout.token_file(place, "tokens");
     let config = configuration::softhsm(&tokens)?;
     std::fs::create_dir_all(&tokens).map_err(|error| Failure::file(&tokens, &error))?;

@@ -48,29 +48,7 @@ pub(crate) fn issue(
     if out.exists() {
         return Err(is_there());
     }
-    let text = fs::read_to_string(csr).map_err(|error| Failure::file(csr, &error))?;
-    let unusable = |error: rcgen::Error| {
-        Failure::new(format!(
-            "{} is not a request that can be used: {error}; make a PKCS#10 request for a P-256 key",
-            csr.display()
-        ))
-    };
-    let public = if wanted.usage == Purpose::Encryption && text.contains(PUBLIC_KEY) {
-        point_of(&SubjectPublicKeyInfo::from_pem(&text).map_err(unusable)?)
-    } else {
-        point_of(
-            &CertificateSigningRequestParams::from_pem(&text)
-                .map_err(unusable)?
-                .public_key,
-        )
-    };
-    let public = public.ok_or_else(|| {
-        Failure::new(format!(
-            "the key in {} is not of P-256, or it signed the request with another hash than SHA-256; make \
-             one with `openssl ecparam -name prime256v1 -genkey`",
-            csr.display()
-        ))
-    })?;
+    let public = requested_key(csr, wanted.usage)?;
     let name = PartyName::new(wanted.role, &wanted.name)
         .map_err(|error| Failure::new(format!("--name {}: {error}", wanted.name)))?;
     let params = profiles::leaf(&name, wanted.usage, &wanted.hosts, wanted.days)?;
@@ -88,6 +66,33 @@ pub(crate) fn issue(
         listed(", IP ", &wanted.hosts.ip),
     ));
     Ok(())
+}
+
+/// The public key that a request asks a certificate for.
+pub(crate) fn requested_key(csr: &Path, usage: Purpose) -> Result<PublicPoint, Failure> {
+    let text = fs::read_to_string(csr).map_err(|error| Failure::file(csr, &error))?;
+    let unusable = |error: rcgen::Error| {
+        Failure::new(format!(
+            "{} is not a request that can be used: {error}; make a PKCS#10 request for a P-256 key",
+            csr.display()
+        ))
+    };
+    let public = if usage == Purpose::Encryption && text.contains(PUBLIC_KEY) {
+        point_of(&SubjectPublicKeyInfo::from_pem(&text).map_err(unusable)?)
+    } else {
+        point_of(
+            &CertificateSigningRequestParams::from_pem(&text)
+                .map_err(unusable)?
+                .public_key,
+        )
+    };
+    public.ok_or_else(|| {
+        Failure::new(format!(
+            "the key in {} is not of P-256, or it signed the request with another hash than SHA-256; make \
+             one with `openssl ecparam -name prime256v1 -genkey`",
+            csr.display()
+        ))
+    })
 }
 
 /// The public key of a request for P-256. What rcgen calls the key's algorithm is that of the request's

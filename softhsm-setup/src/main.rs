@@ -1,12 +1,13 @@
 //! `softhsm-setup`: tokens, keys, certificate authorities, certificates, configurations.
 //!
 //! `init` makes everything, `status` shows it, `issue`, `revoke` and `crl` are a CA's daily work, `client` and
-//! `merchant` add parties, `ca` has an issuing CA take another one's place. Keys of the gateway and of the CAs are made in their tokens and stay
+//! `merchant` add parties, `ceremony` makes the CAs before witnesses, `ca` has an issuing CA take another one's place. Keys of the gateway and of the CAs are made in their tokens and stay
 //! there; [`token_process`] says how the two tokens are reached, [`authority`] how certificates are signed
 //! in one.
 
 mod authority;
 mod ca;
+mod ceremony;
 mod cli;
 mod configuration;
 mod init;
@@ -110,6 +111,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             let layout = LockedLayout::open(&place.dir)?;
             issue::renew_crls(&layout, &module(&place)?)?;
         }
+        Command::Ceremony { dir, file, dry_run } => ceremony::ceremony(&dir, &file, dry_run)?,
         Command::Ca(CaCommand::Replace { place, role, days }) => {
             let layout = LockedLayout::open(&place.dir)?;
             replacement::replace(&layout, &module(&place)?, role.into(), days)?;
