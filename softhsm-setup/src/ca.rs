@@ -1,11 +1,11 @@
 //! Which CA: the root, or an issuing CA of a role. When one takes another's place, the role has both for a while, so they
 //! are numbered: `client-ca`, then `client-ca-2`.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use protocol::names::Role;
 
-use crate::layout::Layout;
+use crate::{layout::Layout, leaf::Leaf};
 
 /// One of the CAs of a provisioned directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,6 +95,20 @@ impl Layout {
     pub(crate) fn issuing_ca(&self, role: Option<Role>) -> Ca {
         role.and_then(|role| self.issuing_cas(role).pop())
             .unwrap_or(Ca::first(role))
+    }
+
+    /// Where retired CAs go: certificates there count no more.
+    pub(crate) fn retired(&self) -> PathBuf {
+        self.path("pki/retired")
+    }
+
+    /// Whether a key is that of a retired CA.
+    pub(crate) fn is_retired(&self, public: &[u8]) -> bool {
+        fs::read_dir(self.retired())
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Leaf::open(&entry.ok()?.path()).ok())
+            .any(|retired| retired.public_point == public)
     }
 
     /// Every CA, the root first. One of each role at least, whether it is made or not.

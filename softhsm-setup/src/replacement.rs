@@ -7,7 +7,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::{
     Failure,
-    authority::{Authority, certify_ca},
+    authority::{Authority, certify_ca, key_label},
     ca::Ca,
     layout::{LockedLayout, Readers, TokenPlace},
     leaf::Leaf,
@@ -17,9 +17,6 @@ use crate::{
     token_process::{TokenProcess, Usage},
     trust_lists,
 };
-
-/// Where retired CAs go, below the provisioned directory: certificates there count no more.
-const RETIRED: &str = "pki/retired";
 
 /// Makes a further CA of a role, which issues from now on, and has the configurations trust both.
 pub(crate) fn replace(
@@ -64,7 +61,7 @@ pub(crate) fn replace(
     // The former one's key must be there, too: its CRL will be signed for as long as it is trusted.
     Authority::open_ca(layout, &token, newest)?;
     let keys = token.keys(Vec::new())?;
-    let former_label = crate::authority::key_label(layout, newest, &keys);
+    let former_label = key_label(layout, newest, &keys);
     let label = ca.numbered(newest.unnumbered(&former_label, '-'), '-');
     token.make_key(layout, &label, Usage::Sign)?;
     let params = profiles::ca_called(Some(role), &name, days, 0)?;
@@ -110,7 +107,7 @@ pub(crate) fn retire(
         )));
     }
     trust_lists::remove(layout, role, oldest)?;
-    let retired = layout.path(RETIRED);
+    let retired = layout.retired();
     fs::create_dir_all(&retired).map_err(|error| Failure::file(&retired, &error))?;
     // The certificate last: with it the CA counts, and a run that was interrupted is completed by another.
     for path in [layout.crl_of(oldest), layout.certificate_of(oldest)] {
@@ -121,7 +118,7 @@ pub(crate) fn retire(
         }
     }
     say(&format!(
-        "retired {label}: it is in {RETIRED}/, and its CRL is signed no more; take it out of [trust] everywhere; \
+        "retired {label}: it is in pki/retired/, and its CRL is signed no more; take it out of [trust] everywhere; \
          `softhsm-setup revoke --certificate {}` has the root say so, too; its key is in the CA token until you destroy it \
          with the vendor's tools",
         retired

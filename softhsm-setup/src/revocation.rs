@@ -48,7 +48,12 @@ impl NothingIssued {
             let issued = fs::read(&file)
                 .ok()
                 .and_then(|pem| Leaf::read(&pem))
-                .is_some_and(|leaf| leaf.issuing_ca == name);
+                // A ceremony may have called it otherwise; whom it certified tells, too.
+                .is_some_and(|leaf| {
+                    let party = leaf.name.map(|party| party.role());
+                    leaf.issuing_ca == name
+                        || (ca.number == 1 && party.is_some() && party == ca.role)
+                });
             if issued {
                 return Err(Failure::new(format!(
                     "{} is missing, and {}, but the CA issued {}; {RESTORE}; if the CA's key is new, too, move \

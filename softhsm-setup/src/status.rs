@@ -81,9 +81,14 @@ pub(crate) fn status(layout: &Layout, module: &Path, json: bool) -> Result<ExitC
             TokenPlace::Ca => ca_keys(layout, &token)?,
         };
         let found = token.keys(wanted.clone())?;
+        let is_retired = |key: &FoundKey| {
+            let public = key.public.as_deref();
+            place == TokenPlace::Ca && public.is_some_and(|public| layout.is_retired(public))
+        };
         for key in &found {
             let is_certified = is_of_its_certificate(layout, place, key);
             let verdict = match (key.wanted, key.violations.as_slice()) {
+                (false, _) if is_retired(key) => "of a retired CA".to_owned(),
                 (false, _) => "not one of ours".to_owned(),
                 (true, []) if !is_certified => "not the key of its certificate".to_owned(),
                 (true, []) => "as its policy".to_owned(),

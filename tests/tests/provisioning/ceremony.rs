@@ -132,6 +132,16 @@ fn the_cas_are_made_as_the_file_says_and_the_transcript_has_what_openssl_finds()
     // The rest is made as ever, under these CAs; and one of them is replaced under its own name.
     directory.done(&["init"]);
     directory.is_complete();
+    // Under whatever name: what it issued tells that it is no new one.
+    let lost = ["pki/client-ca.pem", "pki/client-ca.crl"];
+    for file in lost {
+        fs::rename(directory.path(file), files.path(&file.replace('/', "-"))).unwrap();
+    }
+    let told = directory.refused(&["init"]);
+    assert!(told.contains("but the CA issued"), "{told}");
+    for file in lost {
+        fs::rename(files.path(&file.replace('/', "-")), directory.path(file)).unwrap();
+    }
     assert!(
         directory
             .certificate("client/signing.pem")

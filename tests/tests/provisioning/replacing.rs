@@ -144,7 +144,11 @@ fn the_new_ca_issues_and_both_are_listed_and_sign_their_crls_until_the_former_on
     );
     assert!(directory.path("pki/retired/client-ca.pem").exists());
     assert!(directory.path("pki/retired/client-ca.crl").exists());
-    assert_eq!(directory.status().0, 0);
+    let (code, status) = directory.status();
+    assert_eq!(code, 0, "{status:#}");
+    let keys = status["keys"].as_array().unwrap();
+    let retired = keys.iter().find(|key| key["key"] == "client-ca").unwrap();
+    assert_eq!(retired["verdict"], "of a retired CA");
     // There is one left, and a third one is called so.
     let told = directory.refused(&["ca", "retire", "--role", "client"]);
     assert!(told.contains("nobody would be certified"), "{told}");
