@@ -84,7 +84,7 @@ pub(super) struct CaCertificate {
     raw_subject: Vec<u8>,
     raw_issuer: Vec<u8>,
     pub(super) validity: Validity,
-    path_length: Option<u32>,
+    pub(super) path_length: Option<u32>,
 }
 
 /// The signature is not this CA's.
