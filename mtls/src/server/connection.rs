@@ -111,7 +111,8 @@ where
                     note_closed("handshake");
                     debug!(%failure, "TLS handshake failed");
                 }
-                Err(failure) => info!(%failure, "TLS handshake failed"),
+                // The span, which has the address too, is there at debug alone.
+                Err(failure) => info!(%address, %failure, "TLS handshake failed"),
             }
         }
         .instrument(span)
@@ -133,7 +134,9 @@ where
             Ok(peer) => peer
                 .certificate
                 .map(|certificate| certificate.name().clone()),
-            Err(refusal) => return info!(%refusal, "a peer is no longer good"),
+            Err(refusal) => {
+                return info!(address = %shown.address, %refusal, "a peer is no longer good");
+            }
         };
         let established = self.slots.established(slot, party.clone());
         let slot = tokio::select! {
@@ -193,7 +196,7 @@ where
         };
         let Err(error) = ended else { return };
         if let Some(CutOff(refusal)) = error.source().and_then(|source| source.downcast_ref()) {
-            info!(%refusal, "a peer is no longer good");
+            info!(address = %shown.address, %refusal, "a peer is no longer good");
         } else {
             if Stalled::is_behind(&error) {
                 note_closed("write_seconds");
