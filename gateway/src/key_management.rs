@@ -147,6 +147,9 @@ fn check(config: &Config, as_json: bool, sign: bool) -> Result<ExitCode, Box<dyn
 
 fn print_report(report: &KeyReport) {
     print(&format!("{} in token {}", report.key, report.token.label));
+    if let Some(opening) = report.opening {
+        print(&format!("  opens: {}", opening.description()));
+    }
     for finding in &report.findings {
         let verdict = match &finding.verdict {
             Verdict::Ok => "ok".to_owned(),

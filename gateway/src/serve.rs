@@ -27,7 +27,7 @@ use crate::{
     http,
     keys::{self, GatewayKeys},
     monitoring,
-    reload::Reload,
+    reload::{Files, Reload},
     service, store,
 };
 
@@ -36,6 +36,7 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
     let prometheus = monitoring::install()?;
     let limits = config.limits.of_listener();
 
+    let files = Files::of(&config);
     let trust = config.trust.load_shared(config.directory(), mtls::now())?;
     let tokens = keys::open_tokens(&config)?;
     let died = tokens.died();
@@ -53,13 +54,13 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
     let directory = MerchantDirectory::new(
         config
             .merchants
-            .into_iter()
-            .map(|merchant| (merchant.name, merchant.active)),
+            .iter()
+            .map(|merchant| (merchant.name.clone(), merchant.active)),
     );
     let gateway = Arc::new(Gateway::new(
-        config.name,
+        config.name.clone(),
         (keys, evidence),
-        trust,
+        Arc::clone(&trust),
         directory,
         store,
         endpoints.iter().map(delivery::Endpoint::merchant).collect(),
@@ -98,11 +99,13 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
     }
     let reload = Reload {
         gateway: Arc::clone(&gateway),
+        trust,
         identity,
         handshake,
-        config: path.to_owned(),
+        path: path.to_owned(),
+        config: Arc::new(config),
     };
-    let reloading = tokio::spawn(reload.run(signal(SignalKind::hangup())?));
+    let reloading = tokio::spawn(reload.run(files, signal(SignalKind::hangup())?));
     let keeping_young = tokio::spawn(evidence_key::keep_young(Arc::clone(&gateway)));
     let ending_holds = tokio::spawn(service::end_holds(Arc::clone(&gateway)));
     let delivery = Delivery::new(Arc::clone(&gateway), endpoints, policy);

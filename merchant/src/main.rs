@@ -18,6 +18,7 @@ mod http;
 mod merchant;
 mod operation;
 mod own;
+mod reload;
 mod routes;
 mod serve;
 mod service;

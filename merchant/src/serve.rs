@@ -14,25 +14,39 @@ use crate::{
     http,
     merchant::Merchant,
     own::Own,
+    reload::{Files, Reload},
     service,
     store::Store,
 };
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
+    let files = Files::of(&config);
     let own = Own::read(&config)?;
     let client_auth = match config.client_certificates {
         ClientCertificates::None => ClientAuth::None,
         ClientCertificates::Optional => ClientAuth::Optional(vec![Role::Client]),
     };
-    let tls = ServerTls::new(&own.identity, SharedTrust::clone(&own.trust), client_auth)?;
+    let tls = ServerTls::new(
+        &own.keys.identity,
+        SharedTrust::clone(&own.trust),
+        client_auth,
+    )?;
     let store = Store::open(&config.path(&config.store.path))?;
+    let (identity, terms) = (own.keys.identity.clone(), own.keys.terms.clone());
     let merchant = Arc::new(Merchant::new(&config, own, store)?);
 
     let listener = Listener::bind_tls(config.listen, tls, config.limits.of_listener()).await?;
     tracing::info!(listener = "payers", address = %listener.local_address(), "listening");
     let asking = tokio::spawn(service::settle_what_is_open(Arc::clone(&merchant)));
     let forgetting = tokio::spawn(service::forget_what_is_unused(Arc::clone(&merchant)));
+    let reload = Reload {
+        merchant: Arc::clone(&merchant),
+        identity,
+        config: Arc::new(config),
+        terms,
+    };
+    let reloading = tokio::spawn(reload.run(files, signal(SignalKind::hangup())?));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = async move {
@@ -47,6 +61,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     // What is asked at this moment is asked again after the next start.
     asking.abort();
     forgetting.abort();
+    reloading.abort();
     tracing::info!("drained and stopped");
     Ok(())
 }

@@ -25,6 +25,7 @@ pub mod secret_file;
 pub mod server;
 pub mod trust;
 mod verifier;
+pub mod watch;
 
 use std::{
     sync::Arc,

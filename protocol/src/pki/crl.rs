@@ -21,7 +21,7 @@ type CrlNumber = [u8; 20];
 /// The path library would verify the signature of a CRL again with every path. Here it is verified
 /// once, and what the library read from it answers the look-ups.
 pub(super) struct Crl {
-    number: CrlNumber,
+    pub(super) number: CrlNumber,
     pub(super) this_update: Timestamp,
     pub(super) next_update: Timestamp,
     revoked: CertRevocationList<'static>,

@@ -17,7 +17,7 @@ pub(crate) mod test_pki;
 mod tests;
 
 pub use ca::TrustError;
-pub use trust::{CHAIN_MAX, Trust, TrustSource, TrustWarning};
+pub use trust::{CHAIN_MAX, Term, Trust, TrustSource, TrustWarning};
 pub use verified::VerifiedCertificate;
 
 use crate::{
@@ -51,6 +51,15 @@ impl Validity {
         Self {
             not_before: timestamp(validity.not_before),
             not_after: timestamp(validity.not_after),
+        }
+    }
+
+    fn term(self, kind: &'static str, of: &str) -> Term {
+        Term {
+            kind,
+            of: of.to_owned(),
+            begin: self.not_before,
+            end: self.not_after,
         }
     }
 

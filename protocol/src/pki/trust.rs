@@ -61,6 +61,19 @@ pub enum TrustWarning {
         /// When a new one was due.
         next_update: u64,
     },
+    /// It is outside its dates, or the root revoked it.
+    #[error(
+        "\"{ca}\" is left out, its certificates are refused: {reason}; take it out of the configuration"
+    )]
+    CaLeftOut {
+        /// The CA's subject.
+        ca: String,
+        /// Why.
+        reason: String,
+    },
+    /// It ends before long.
+    #[error("{0}; see to its successor")]
+    EndsSoon(Term),
     /// Its `thisUpdate` is to come.
     #[error(
         "a CRL of \"{ca}\" is of {this_update} (seconds since 1970), which is to come, and was \
@@ -74,6 +87,45 @@ pub enum TrustWarning {
     },
 }
 
+/// How long something is good: a certificate, or a CRL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Term {
+    /// What it is: "certificate" or "CRL".
+    pub kind: &'static str,
+    /// Whose: the subject of a CA, or what the owner calls it.
+    pub of: String,
+    /// From when.
+    pub begin: Timestamp,
+    /// Until when.
+    pub end: Timestamp,
+}
+
+impl Term {
+    /// Days until its end; negative afterwards.
+    pub fn days_left(&self, now: Timestamp) -> f64 {
+        const DAY: f64 = 24.0 * 60.0 * 60.0;
+        (self.end.0 as f64 - now.0 as f64) / DAY
+    }
+
+    /// Whether less than a quarter of it is left, and less than 30 days.
+    pub fn ends_soon(&self, now: Timestamp) -> bool {
+        let whole = self.end.0.saturating_sub(self.begin.0);
+        let left = self.end.0.saturating_sub(now.0);
+        left < whole / 4 && left < 30 * 24 * 60 * 60
+    }
+}
+
+impl std::fmt::Display for Term {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { kind, of, end, .. } = self;
+        write!(
+            f,
+            "the {kind} of \"{of}\" ends at {} (seconds since 1970)",
+            end.0
+        )
+    }
+}
+
 /// Whose certificates are trusted for what. It does not change: a new CRL makes a new `Trust`.
 pub struct Trust {
     root: Authority,
@@ -85,6 +137,8 @@ pub struct Trust {
 /// A CA as far as it is judged at each use: its dates, and its newest CRL.
 struct Authority {
     subject: String,
+    /// Two CAs may have one name while a key is replaced.
+    key: [u8; 65],
     validity: Validity,
     crl: Option<Crl>,
 }
@@ -102,12 +156,14 @@ impl Trust {
     /// its CA; keeps of each CA the CRL with the highest number.
     ///
     /// A CRL that is missing, or too old, is no error: what depends on it is refused when it is
-    /// verified. [`Trust::warnings`] tells of it.
+    /// verified. An issuing CA that was revoked or is outside its dates is left out, so that all else
+    /// can be renewed beside it. [`Trust::warnings`] tells of both.
     ///
     /// # Errors
     /// The first certificate or CRL that can't be used, and what to do about it.
     pub fn load(source: TrustSource, now: Timestamp) -> Result<Self, TrustError> {
-        let root = CaCertificate::read(source.root, "root", now)?;
+        let root = CaCertificate::read(source.root, "root")?;
+        root.check_dates(now)?;
         let mut left_out = Vec::new();
         let root_crl = newest_crls(
             slice::from_ref(&root),
@@ -121,22 +177,33 @@ impl Trust {
         let mut roles = Vec::new();
         let mut certificates = Vec::new();
         for (role, der) in source.anchors {
-            let ca = CaCertificate::read(der, &format!("{role} CA"), now)?;
+            let ca = CaCertificate::read(der, &format!("{role} CA"))?;
             ca.check_issued_by(&root)?;
             let serial = ca.serial()?;
-            if root_crl.as_ref().is_some_and(|crl| crl.names(&serial)) {
-                return Err(TrustError::RevokedCa { ca: ca.subject });
+            let is_revoked = root_crl.as_ref().is_some_and(|crl| crl.names(&serial));
+            let reason = if is_revoked {
+                Some("the root revoked it".to_owned())
+            } else {
+                ca.check_dates(now).err().map(|error| error.to_string())
+            };
+            roles.push(reason.is_none().then_some(role));
+            if let Some(reason) = reason {
+                left_out.push(TrustWarning::CaLeftOut {
+                    ca: ca.subject.clone(),
+                    reason,
+                });
             }
-            roles.push(role);
             certificates.push(ca);
         }
+        // Those that are left out have CRLs, too, which are nobody else's.
         let crls = newest_crls(&certificates, source.crls, now, &mut left_out)?;
 
         let issuing_cas = roles
             .into_iter()
             .zip(certificates)
             .zip(crls)
-            .map(|((role, ca), crl)| {
+            .filter_map(|((role, ca), crl)| role.map(|role| (role, ca, crl)))
+            .map(|(role, ca, crl)| {
                 Ok(Arc::new(IssuingCa {
                     role,
                     anchor: ca.anchor()?,
@@ -153,13 +220,58 @@ impl Trust {
         })
     }
 
-    /// What a person should look after: CRLs that are missing, too old, or left out.
+    /// What a person should look after: CRLs that are missing, too old, or left out, CAs that are left out, and what ends
+    /// soon.
     pub fn warnings(&self, now: Timestamp) -> Vec<TrustWarning> {
-        let issuing_cas = self.issuing_cas.iter().map(|ca| &ca.authority);
-        let judged = std::iter::once(&self.root)
-            .chain(issuing_cas)
+        let judged = self
+            .authorities()
             .filter_map(|authority| authority.warning(now));
-        self.left_out.iter().cloned().chain(judged).collect()
+        let ends_soon = self
+            .terms()
+            .filter(|term| now < term.end && term.ends_soon(now))
+            .map(TrustWarning::EndsSoon);
+        self.left_out
+            .iter()
+            .cloned()
+            .chain(judged)
+            .chain(ends_soon)
+            .collect()
+    }
+
+    /// How long the CAs and their CRLs are good.
+    pub fn terms(&self) -> impl Iterator<Item = Term> {
+        self.authorities().flat_map(Authority::terms)
+    }
+
+    /// Refuses to follow a former trust with CRLs that are older than its own, or missing: what was known to be
+    /// revoked would be good again.
+    ///
+    /// # Errors
+    /// The first CA whose CRL is older.
+    pub fn check_follows(&self, former: &Trust) -> Result<(), TrustError> {
+        for authority in self.authorities() {
+            let Some(before) = former
+                .authorities()
+                .filter(|before| before.key == authority.key)
+                .find_map(|before| before.crl.as_ref())
+            else {
+                continue;
+            };
+            let follows = authority
+                .crl
+                .as_ref()
+                .is_some_and(|crl| crl.number >= before.number);
+            if !follows {
+                return Err(TrustError::OlderCrl {
+                    issuing_ca: authority.subject.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn authorities(&self) -> impl Iterator<Item = &Authority> {
+        std::iter::once(&self.root).chain(self.issuing_cas.iter().map(|ca| &ca.authority))
     }
 
     /// The CRLs of the issuing CAs that are in force, to be passed on.
@@ -300,10 +412,23 @@ impl Trust {
 impl Authority {
     fn new(ca: CaCertificate, crl: Option<Crl>) -> Self {
         Self {
+            key: ca.public_key,
             subject: ca.subject,
             validity: ca.validity,
             crl,
         }
+    }
+
+    fn terms(&self) -> impl Iterator<Item = Term> {
+        let of = &self.subject;
+        let certificate = self.validity.term("certificate", of);
+        let crl = self.crl.as_ref().map(|crl| Term {
+            kind: "CRL",
+            of: of.clone(),
+            begin: crl.this_update,
+            end: crl.next_update,
+        });
+        std::iter::once(certificate).chain(crl)
     }
 
     fn warning(&self, now: Timestamp) -> Option<TrustWarning> {
