@@ -58,6 +58,9 @@ enum HandshakeFailure {
     TooSlow,
     #[error("refused: {0}")]
     Refused(Refusal),
+    /// No certificate where one is wanted, or one whose key the client did not sign with.
+    #[error("not proven: {0}")]
+    NotProven(rustls::Error),
     #[error("failed")]
     Tls(#[source] std::io::Error),
     #[error("the client did not choose http/1.1 (ALPN)")]
@@ -217,13 +220,18 @@ async fn handshake(
         Ok(Ok(stream)) => stream,
         Ok(Err((error, tcp))) => {
             let_the_alert_arrive(tcp).await;
-            let refusal = error
-                .get_ref()
-                .and_then(|inner| inner.downcast_ref())
-                .and_then(refusal_in);
-            return Err(match refusal {
-                Some(refusal) => HandshakeFailure::Refused(refusal.clone()),
-                None => HandshakeFailure::Tls(error),
+            let inner: Option<&rustls::Error> =
+                error.get_ref().and_then(|inner| inner.downcast_ref());
+            return Err(match (inner.and_then(refusal_in), inner) {
+                (Some(refusal), _) => HandshakeFailure::Refused(refusal.clone()),
+                (
+                    None,
+                    Some(
+                        inner @ (rustls::Error::InvalidCertificate(_)
+                        | rustls::Error::NoCertificatesPresented),
+                    ),
+                ) => HandshakeFailure::NotProven(inner.clone()),
+                (None, _) => HandshakeFailure::Tls(error),
             });
         }
         Err(_) => return Err(HandshakeFailure::TooSlow),
