@@ -33,13 +33,29 @@ impl Judged {
         }
     }
 
-    /// What our log says of it, in this order.
-    pub(crate) fn logged(self) -> [String; 2] {
+    /// What our log has to say of why it is not taken.
+    pub(crate) fn reason(self) -> Option<&'static str> {
         match self {
-            Judged::Taken => [String::new(), String::new()],
-            Judged::Refused(problem, reason) => [format!("{problem}: "), reason.to_owned()],
-            Judged::NotProven => ["invalid peer certificate: ", "BadSignature"].map(str::to_owned),
+            Judged::Taken => None,
+            Judged::Refused(_, reason) => Some(reason),
+            Judged::NotProven => Some("BadSignature"),
         }
+    }
+
+    /// Holds what our log says of it against the table.
+    pub(crate) fn check_log(self, said: &str) {
+        let Some(reason) = self.reason() else { return };
+        let what = match self {
+            Judged::Refused(problem, _) => format!("{problem}: "),
+            _ => "invalid peer certificate: ".to_owned(),
+        };
+        let (_, detail) = said
+            .split_once(&what)
+            .unwrap_or_else(|| panic!("{self:?}, but the log says: {said}"));
+        assert!(
+            detail.contains(reason),
+            "{self:?}, but the log says: {said}"
+        );
     }
 }
 

@@ -8,6 +8,8 @@ mod cases;
 
 mod certificates;
 mod gateway;
+mod gateway_to_merchant;
+mod kept_alive;
 mod merchant_to_gateway;
 mod merchant_to_payers;
 mod openssl;

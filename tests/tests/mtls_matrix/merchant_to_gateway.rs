@@ -73,11 +73,7 @@ fn shown(stage: &Stage, name: &str, shown: &Shown, judged: Judged) {
         assert!(detail.ends_with("it offers none"), "{detail}");
     } else {
         told_nothing(&heard, judged);
-        let [problem, reason] = judged.logged();
-        let (_, said) = detail
-            .split_once(&problem)
-            .unwrap_or_else(|| panic!("{detail}"));
-        assert!(said.contains(&reason), "{detail}");
+        judged.check_log(&detail);
         assert!(detail.contains(wire.url().strip_prefix("https://").unwrap()));
     }
     wire.lead_to(stage.gateway.address("merchants"));

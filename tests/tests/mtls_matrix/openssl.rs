@@ -167,9 +167,8 @@ fn files(stage: &Stage, name: &str, role: Role, make: Make) -> Files {
 fn failed_handshake(service: &Service, reason: &str) {
     service.wait_for_log(PATIENCE, |line| {
         let fields = &line["fields"];
-        let error = fields["error"].as_str();
-        fields["message"] == "TLS handshake failed"
-            && error.is_some_and(|error| error.contains(reason))
+        let why = fields["failure"].as_str().or(fields["error"].as_str());
+        fields["message"] == "TLS handshake failed" && why.is_some_and(|why| why.contains(reason))
     });
 }
 

@@ -48,11 +48,7 @@ fn shown(stage: &Stage, shown: &Shown, judged: Judged) {
         return;
     }
     told_nothing(&heard, judged);
-    let [problem, reason] = judged.logged();
-    let (_, after) = said
-        .split_once(&problem)
-        .unwrap_or_else(|| panic!("{said}"));
-    assert!(after.contains(&reason), "{said}");
+    judged.check_log(&said);
     let object: Value = serde_json::from_slice(&output.stdout).unwrap();
     if let Judged::Refused(problem, _) = judged {
         assert_eq!(output.status.code(), Some(STOPPED), "{said}");

@@ -38,33 +38,63 @@ pub(crate) struct Heard {
 
 /// Asks a server of ours for a path as a client that shows this, and gives its own address too.
 pub(crate) fn ask(server: SocketAddr, shown: Option<&Shown>, path: &str) -> (SocketAddr, Heard) {
-    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&TLS13])
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Credulous));
-    let mut config = match shown {
-        Some(shown) => builder.with_client_cert_resolver(Arc::new(Insistent::of(shown))),
-        None => builder.with_no_client_auth(),
-    };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let name = ServerName::try_from("localhost").unwrap();
-    let tls = ClientConnection::new(Arc::new(config), name).unwrap();
-    let tcp = connected(TcpStream::connect(server).unwrap());
-    let address = tcp.local_addr().unwrap();
-    let mut stream = StreamOwned::new(tls, tcp);
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    let sent = stream.write_all(request.as_bytes());
-    let mut bytes = Vec::new();
-    let read = stream.read_to_end(&mut bytes);
-    let heard = Heard {
-        text: String::from_utf8_lossy(&bytes).into_owned(),
-        alert: [sent.err(), read.err()]
-            .into_iter()
-            .flatten()
-            .find_map(alert),
-    };
-    (address, heard)
+    let mut connection = Connection::to(server, shown);
+    let heard = connection.get(path);
+    (connection.address, heard)
+}
+
+/// A connection to a server of ours.
+pub(crate) struct Connection {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+    /// Where the server sees it.
+    pub(crate) address: SocketAddr,
+}
+
+impl Connection {
+    /// As a client that shows this. The handshake comes with the first request.
+    pub(crate) fn to(server: SocketAddr, shown: Option<&Shown>) -> Self {
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&TLS13])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Credulous));
+        let mut config = match shown {
+            Some(shown) => builder.with_client_cert_resolver(Arc::new(Insistent::of(shown))),
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let name = ServerName::try_from("localhost").unwrap();
+        let tls = ClientConnection::new(Arc::new(config), name).unwrap();
+        let tcp = connected(TcpStream::connect(server).unwrap());
+        Self {
+            address: tcp.local_addr().unwrap(),
+            stream: StreamOwned::new(tls, tcp),
+        }
+    }
+
+    /// Asks for a path, and leaves the connection open.
+    pub(crate) fn get(&mut self, path: &str) -> Heard {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let sent = self.stream.write_all(request.as_bytes());
+        let (mut text, failure) = read_head(&mut self.stream);
+        if failure.is_none() {
+            text += &self.body_after(&text);
+        }
+        Heard {
+            text,
+            alert: [sent.err(), failure].into_iter().flatten().find_map(alert),
+        }
+    }
+
+    /// The body of an answer whose head this is.
+    fn body_after(&mut self, head: &str) -> String {
+        let length = head.to_ascii_lowercase();
+        let (_, length) = length.split_once("content-length: ").unwrap();
+        let (length, _) = length.split_once("\r\n").unwrap();
+        let mut body = vec![0; length.parse().unwrap()];
+        self.stream.read_exact(&mut body).unwrap();
+        String::from_utf8(body).unwrap()
+    }
 }
 
 /// A server that takes one connection.
@@ -124,18 +154,18 @@ fn serve(mut stream: StreamOwned<ServerConnection, TcpStream>, body: &str) -> He
     }
 }
 
-/// Reads to the end of a request's head, or to what came instead.
+/// Reads to the end of a head, or to what came instead.
 fn read_head<C, S>(stream: &mut StreamOwned<C, TcpStream>) -> (String, Option<io::Error>)
 where
     C: DerefMut<Target = ConnectionCommon<S>>,
     S: SideData,
 {
     let mut head = String::new();
-    let mut bytes = [0; 1024];
+    let mut byte = [0];
     while !head.ends_with("\r\n\r\n") {
-        match stream.read(&mut bytes) {
+        match stream.read(&mut byte) {
             Ok(0) => return (head, Some(io::ErrorKind::UnexpectedEof.into())),
-            Ok(count) => head += &String::from_utf8_lossy(&bytes[..count]),
+            Ok(_) => head.push(byte[0].into()),
             Err(error) => return (head, Some(error)),
         }
     }

@@ -25,6 +25,7 @@ pub(crate) struct Pki {
 }
 
 /// The party that is looked for at the other end of a connection.
+#[derive(Clone)]
 pub(crate) struct Wanted {
     pub(crate) role: Role,
     /// Its URN.
