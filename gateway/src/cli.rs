@@ -126,6 +126,15 @@ pub(crate) enum Keys {
         #[arg(long, value_name = "FILE")]
         csr: Option<PathBuf>,
     },
+    /// Make a request for another certificate of a key that is there, to renew the one it has. Put the new certificate in
+    /// the place of the old one: a running gateway takes it over by itself.
+    Request {
+        /// What it is called.
+        label: String,
+        /// Where the request goes: PKCS#10; of a key for encryption, which can sign no request, its public key.
+        #[arg(long, value_name = "FILE")]
+        csr: PathBuf,
+    },
     /// Have a pending key take the place of the active one, which opens what was sealed to it until it is retired.
     Activate {
         /// What it is called.

@@ -43,6 +43,7 @@ pub(crate) async fn run(path: &Path, command: &Keys) -> Result<ExitCode, Box<dyn
             certificate.as_deref(),
             csr.as_deref(),
         )?,
+        Keys::Request { label, csr } => request_again(&config, label, csr)?,
         Keys::Activate { label } => activate(path, &config, label)?,
         Keys::Retire { label } => retire(path, &config, label).await?,
     }
@@ -217,6 +218,30 @@ fn new(
     if config.tokens.len() > 1 {
         print("bring it to the other tokens by their vendor's means before it is activated");
     }
+    Ok(())
+}
+
+/// Makes a request for another certificate of a key.
+fn request_again(config: &Config, label: &str, csr: &Path) -> Result<(), Box<dyn Error>> {
+    let entry = find(config, label)?;
+    if !entry.purpose.is_certified() {
+        return Err(format!("key {label} has no certificate; nothing is to be renewed").into());
+    }
+    let token = config.tokens.first().ok_or("there is no [token]")?;
+    let admin = admin(token)?;
+    let name = entry.uri.key_name();
+    let public = admin
+        .find(name)?
+        .and_then(|key| key.public)
+        .ok_or_else(|| format!("the token has no key pair {name}; correct [[key]] uri"))?;
+    write_new(
+        csr,
+        &request(entry.purpose, &config.name, &admin, name, public)?,
+    )?;
+    print(&format!(
+        "{}: have it certified, and put the certificate in the place of the one that {label} has",
+        csr.display()
+    ));
     Ok(())
 }
 

@@ -21,6 +21,8 @@ use crate::{
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
+    // From now on it ends nothing.
+    let hang_up = signal(SignalKind::hangup())?;
     let files = Files::of(&config);
     let own = Own::read(&config)?;
     let client_auth = match config.client_certificates {
@@ -40,13 +42,18 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     tracing::info!(listener = "payers", address = %listener.local_address(), "listening");
     let asking = tokio::spawn(service::settle_what_is_open(Arc::clone(&merchant)));
     let forgetting = tokio::spawn(service::forget_what_is_unused(Arc::clone(&merchant)));
+    let fetching = tokio::spawn(mtls::crl_fetch::keep_young(
+        config.trust.fetch.clone(),
+        config.directory().to_owned(),
+        SharedTrust::clone(&merchant.trust),
+    ));
     let reload = Reload {
         merchant: Arc::clone(&merchant),
         identity,
         config: Arc::new(config),
         terms,
     };
-    let reloading = tokio::spawn(reload.run(files, signal(SignalKind::hangup())?));
+    let reloading = tokio::spawn(reload.run(files, hang_up));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = async move {
@@ -61,6 +68,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     // What is asked at this moment is asked again after the next start.
     asking.abort();
     forgetting.abort();
+    fetching.abort();
     reloading.abort();
     tracing::info!("drained and stopped");
     Ok(())

@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use crate::{
     SharedTrust,
+    crl_fetch::CrlSource,
     pem::{self, PemFileError},
 };
 
@@ -44,6 +45,9 @@ pub struct TrustFiles {
     /// Their CRLs.
     #[serde(default)]
     pub gateway_crl: Vec<PathBuf>,
+    /// Where CRLs are fetched from, into some of these files.
+    #[serde(default)]
+    pub fetch: Vec<CrlSource>,
 }
 
 /// Logs what a person should look after: in what is trusted, and of certificates of our own those that end soon.

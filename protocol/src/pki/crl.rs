@@ -5,6 +5,7 @@ use webpki::{BorrowedCertRevocationList, CertRevocationList};
 use x509_parser::{prelude::FromDer as _, revocation_list::CertificateRevocationList};
 
 use super::{
+    Term,
     ca::{CaCertificate, TrustError, signature_is_es256},
     timestamp,
 };
@@ -109,6 +110,16 @@ impl UnverifiedCrl {
 }
 
 impl Crl {
+    /// How long it is good; `of` is its CA's subject.
+    pub(super) fn term(&self, of: &str) -> Term {
+        Term {
+            kind: "CRL",
+            of: of.to_owned(),
+            begin: self.this_update,
+            end: self.next_update,
+        }
+    }
+
     /// Whether it replaces the other one: by number, whatever the dates say.
     pub(super) fn is_newer_than(&self, other: &Crl) -> bool {
         (self.number, self.this_update) > (other.number, other.this_update)

@@ -17,7 +17,7 @@ pub(crate) mod test_pki;
 mod tests;
 
 pub use ca::TrustError;
-pub use trust::{CHAIN_MAX, Term, Trust, TrustSource, TrustWarning};
+pub use trust::{CHAIN_MAX, Standing, Term, Trust, TrustSource, TrustWarning};
 pub use verified::VerifiedCertificate;
 
 use crate::{

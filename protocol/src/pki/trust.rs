@@ -9,7 +9,7 @@ use webpki::{
 };
 
 use super::{
-    Usage, Validity, VerifiedCertificate,
+    Usage, VerifiedCertificate,
     ca::{CaCertificate, TrustError},
     crl::{Crl, UnverifiedCrl, check_fresh},
     profile::Leaf,
@@ -100,6 +100,15 @@ pub struct Term {
     pub end: Timestamp,
 }
 
+/// How a CRL stands to the one in use of its CA.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether it would replace that one.
+    pub is_newer: bool,
+    /// How long it is good.
+    pub term: Term,
+}
+
 impl Term {
     /// Days until its end; negative afterwards.
     pub fn days_left(&self, now: Timestamp) -> f64 {
@@ -136,10 +145,7 @@ pub struct Trust {
 
 /// A CA as far as it is judged at each use: its dates, and its newest CRL.
 struct Authority {
-    subject: String,
-    /// Two CAs may have one name while a key is replaced.
-    key: [u8; 65],
-    validity: Validity,
+    ca: CaCertificate,
     crl: Option<Crl>,
 }
 
@@ -252,7 +258,7 @@ impl Trust {
         for authority in self.authorities() {
             let Some(before) = former
                 .authorities()
-                .filter(|before| before.key == authority.key)
+                .filter(|before| before.ca.public_key == authority.ca.public_key)
                 .find_map(|before| before.crl.as_ref())
             else {
                 continue;
@@ -263,11 +269,37 @@ impl Trust {
                 .is_some_and(|crl| crl.number >= before.number);
             if !follows {
                 return Err(TrustError::OlderCrl {
-                    issuing_ca: authority.subject.clone(),
+                    issuing_ca: authority.ca.subject.clone(),
                 });
             }
         }
         Ok(())
+    }
+
+    /// How a CRL that came stands to the one in use: it is of one of the CAs, and not from the future.
+    ///
+    /// # Errors
+    /// When it can't be used.
+    pub fn stand(
+        &self,
+        der: &CertificateRevocationListDer<'_>,
+        now: Timestamp,
+    ) -> Result<Standing, TrustError> {
+        let (signer, crl) =
+            UnverifiedCrl::read(der)?.verify(self.authorities().map(|authority| &authority.ca))?;
+        // The signer is one of them.
+        let authority = self.authorities().nth(signer).unwrap_or(&self.root);
+        if crl.this_update > now {
+            return Err(TrustError::Crl {
+                issuing_ca: authority.ca.subject.clone(),
+                reason: "it is from the future".to_owned(),
+            });
+        }
+        let in_use = authority.crl.as_ref();
+        Ok(Standing {
+            is_newer: in_use.is_none_or(|in_use| crl.is_newer_than(in_use)),
+            term: crl.term(&authority.ca.subject),
+        })
     }
 
     fn authorities(&self) -> impl Iterator<Item = &Authority> {
@@ -364,8 +396,8 @@ impl Trust {
     ) -> Result<(), Refusal> {
         let issuing_ca = &issuing_ca.authority;
         certificate.validity().check("the certificate", now)?;
-        issuing_ca.validity.check("its issuing CA", now)?;
-        self.root.validity.check("the root", now)?;
+        issuing_ca.ca.validity.check("its issuing CA", now)?;
+        self.root.ca.validity.check("the root", now)?;
         check_fresh(issuing_ca.crl.as_ref(), "the issuing CA", now)?;
         check_fresh(self.root.crl.as_ref(), "the root", now)
     }
@@ -411,28 +443,18 @@ impl Trust {
 
 impl Authority {
     fn new(ca: CaCertificate, crl: Option<Crl>) -> Self {
-        Self {
-            key: ca.public_key,
-            subject: ca.subject,
-            validity: ca.validity,
-            crl,
-        }
+        Self { ca, crl }
     }
 
     fn terms(&self) -> impl Iterator<Item = Term> {
-        let of = &self.subject;
-        let certificate = self.validity.term("certificate", of);
-        let crl = self.crl.as_ref().map(|crl| Term {
-            kind: "CRL",
-            of: of.clone(),
-            begin: crl.this_update,
-            end: crl.next_update,
-        });
+        let of = &self.ca.subject;
+        let certificate = self.ca.validity.term("certificate", of);
+        let crl = self.crl.as_ref().map(|crl| crl.term(of));
         std::iter::once(certificate).chain(crl)
     }
 
     fn warning(&self, now: Timestamp) -> Option<TrustWarning> {
-        let ca = self.subject.clone();
+        let ca = self.ca.subject.clone();
         match &self.crl {
             None => Some(TrustWarning::NoCrl { ca }),
             Some(crl) if crl.next_update <= now => Some(TrustWarning::StaleCrl {

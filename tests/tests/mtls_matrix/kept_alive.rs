@@ -17,7 +17,7 @@ use crate::{
 const PATH: &str = "/v1/certificates";
 
 #[test]
-fn a_merchant_that_is_revoked_is_cut_off_on_the_connection_that_it_has() {
+fn a_revoked_merchant_hears_nothing_more_and_nobody_else_s_connection_ends() {
     let place = Place::new();
     place.setup(&["merchant", "--name", "rival", "--out", "rival"]);
     place.edit("gateway/gateway.toml", |config| {
