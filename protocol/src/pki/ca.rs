@@ -87,7 +87,7 @@ pub(super) struct CaCertificate {
     raw_issuer: Vec<u8>,
     pub(super) public_key: [u8; 65],
     pub(super) validity: Validity,
-    path_length: Option<u32>,
+    pub(super) path_length: Option<u32>,
 }
 
 /// The signature is not this CA's.

@@ -148,6 +148,8 @@ struct Authority {
 struct IssuingCa {
     role: Role,
     anchor: TrustAnchor<'static>,
+    /// How many CAs it allows below itself, if it says so.
+    path_length: Option<u32>,
     authority: Authority,
 }
 
@@ -207,6 +209,7 @@ impl Trust {
                 Ok(Arc::new(IssuingCa {
                     role,
                     anchor: ca.anchor()?,
+                    path_length: ca.path_length,
                     authority: Authority::new(ca, crl),
                 }))
             })
@@ -344,7 +347,17 @@ impl Trust {
         let (path, issuing_ca) = self.path(&library_form, others, role, now)?;
         let leaf = Leaf::read(leaf_der)?;
         leaf.check_use(role, usage)?;
-        if path.intermediate_certificates().next().is_some() {
+        let between = path.intermediate_certificates().count();
+        // The library does not look at an anchor's own basic constraints.
+        if issuing_ca
+            .path_length
+            .is_some_and(|allowed| between > allowed as usize)
+        {
+            return Err(untrusted(format!(
+                "CAs between leaf and anchor: {between}, which is above the anchor's path length"
+            )));
+        }
+        if between > 0 {
             return Err(Refusal::new(
                 Problem::CertificateRevoked,
                 "there is no CRL of a CA between leaf and anchor",
