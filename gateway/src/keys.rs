@@ -11,7 +11,7 @@ use mtls::identity::{Identity, IdentityError};
 use protocol::{
     identifiers::Digest,
     names::{GatewayName, Role},
-    pki::{Trust, Usage, VerifiedCertificate},
+    pki::{Term, Trust, Usage, VerifiedCertificate},
     problem::Refusal,
     time::Timestamp,
 };
@@ -39,7 +39,9 @@ pub(crate) struct GatewayKeys {
     pub(crate) tls_certificate: Certified,
     pub(crate) signing_certificate: Certified,
     /// The active one first.
-    encryption: Vec<EncryptionKey>,
+    encryption: Vec<Arc<EncryptionKey>>,
+    /// Certificates of these keys that others took the place of, and until when purchases may be sealed to them.
+    replaced: Vec<(Arc<EncryptionKey>, Timestamp)>,
     /// Data keys that were replaced.
     former_data: Vec<DataKey>,
 }
@@ -49,6 +51,10 @@ struct EncryptionKey {
     key: AgreementKey,
     certified: Certified,
 }
+
+/// For how long a purchase that is sealed to a replaced certificate may come, in seconds: a merchant may offer it for
+/// some minutes more, and a session lasts fifteen.
+const REPLACED_SECONDS: u64 = 3600;
 
 /// The gateway can't start with these keys or certificates.
 #[derive(Debug, thiserror::Error)]
@@ -126,11 +132,17 @@ impl GatewayKeys {
         let mut encryption = Vec::new();
         for state in [KeyState::Active, KeyState::DecryptOnly] {
             for entry in config.keys.of(Purpose::Encryption, state) {
-                let certified = certified(entry, Usage::Encryption)?;
-                encryption.push(EncryptionKey {
+                let certified = match certified(entry, Usage::Encryption) {
+                    Err(refused @ KeysError::Refused { .. }) if state == KeyState::DecryptOnly => {
+                        tracing::warn!("{refused}; nothing that is sealed to it opens any more");
+                        continue;
+                    }
+                    certified => certified?,
+                };
+                encryption.push(Arc::new(EncryptionKey {
                     key: tokens.agreement_key(&entry.uri, public(&certified))?,
                     certified,
-                });
+                }));
             }
         }
         let former_data = config
@@ -147,22 +159,64 @@ impl GatewayKeys {
             tls_certificate,
             signing_certificate,
             encryption,
+            replaced: Vec::new(),
             tokens,
         })
     }
 
+    /// Where a key stays and its certificate was replaced, keeps opening for a while what is sealed to the former one.
+    pub(crate) fn keep_for_a_while(&mut self, former: &Self, now: Timestamp) {
+        let until = now.plus(REPLACED_SECONDS);
+        let in_use = former.encryption.iter().map(|key| (key, until));
+        let replaced = former.replaced.iter().map(|(key, until)| (key, *until));
+        for (key, until) in in_use.chain(replaced).filter(|(_, until)| now < *until) {
+            let is_configured = self.encryption.iter().any(|other| key.key.is(&other.key));
+            let thumbprint = key.certified.certificate.thumbprint();
+            if is_configured && self.encryption_key(thumbprint).is_none() {
+                self.replaced.push((Arc::clone(key), until));
+            }
+        }
+    }
+
+    /// How long the certificates are good.
+    pub(crate) fn terms(&self) -> Vec<Term> {
+        let signing = [
+            (&self.tls, &self.tls_certificate),
+            (&self.signing, &self.signing_certificate),
+        ];
+        let encryption = self
+            .encryption
+            .iter()
+            .map(|encryption| (encryption.key.label(), &encryption.certified));
+        signing
+            .map(|(key, certified)| (key.label(), certified))
+            .into_iter()
+            .chain(encryption)
+            .map(|(label, certified)| certified.certificate.term(label))
+            .collect()
+    }
+
+    /// Those that may be sealed to at this moment.
+    fn openers(&self) -> impl Iterator<Item = &EncryptionKey> {
+        let now = mtls::now();
+        let replaced = self
+            .replaced
+            .iter()
+            .filter(move |(_, until)| now < *until)
+            .map(|(key, _)| &**key);
+        self.encryption.iter().map(|key| &**key).chain(replaced)
+    }
+
     /// The digests of the encryption certificates that purchases may be sealed to.
     pub(crate) fn live_encryption_x5ts(&self) -> Vec<Digest> {
-        self.encryption
-            .iter()
+        self.openers()
             .map(|encryption| encryption.certified.certificate.thumbprint())
             .collect()
     }
 
     /// The key of an encryption certificate.
     pub(crate) fn encryption_key(&self, x5t: Digest) -> Option<&AgreementKey> {
-        self.encryption
-            .iter()
+        self.openers()
             .find(|encryption| encryption.certified.certificate.thumbprint() == x5t)
             .map(|encryption| &encryption.key)
     }

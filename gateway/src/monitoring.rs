@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use protocol::{pki::Term, time::Timestamp};
 
 /// Upper bounds in seconds: from an operation of a fast software token to a request at its deadline.
 const SECONDS: [f64; 14] = [
@@ -14,6 +15,53 @@ const SECONDS: [f64; 14] = [
 
 /// The exporter keeps every sample until it is asked, or told to fold them.
 const UPKEEP: Duration = Duration::from_secs(60);
+
+/// What is replaced while the gateway runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Set {
+    /// CAs and CRLs.
+    Trust,
+    /// Keys and certificates of the gateway.
+    Keys,
+}
+
+impl Set {
+    const fn name(self) -> &'static str {
+        match self {
+            Set::Trust => "trust",
+            Set::Keys => "keys",
+        }
+    }
+
+    /// For the log: it was taken over.
+    pub(crate) const fn in_use(self) -> &'static str {
+        match self {
+            Set::Trust => "the configured trust is in use",
+            Set::Keys => "the configured keys are in use",
+        }
+    }
+
+    /// For the log: it was not.
+    pub(crate) const fn stays(self) -> &'static str {
+        match self {
+            Set::Trust => "what is trusted stays as it was",
+            Set::Keys => "the keys stay as they were",
+        }
+    }
+}
+
+/// Counts that a set was taken over, or refused.
+pub(crate) fn reloaded(set: Set, is_taken: bool) {
+    let outcome = if is_taken { "taken" } else { "refused" };
+    metrics::counter!("twinseal_reloads_total", "set" => set.name(), "outcome" => outcome)
+        .increment(1);
+}
+
+/// Keeps how long something is good.
+pub(crate) fn days_left(term: &Term, now: Timestamp) {
+    metrics::gauge!("twinseal_days_left", "kind" => term.kind, "of" => term.of.clone())
+        .set(term.days_left(now));
+}
 
 /// Has everything that is counted from now on kept for Prometheus.
 ///
@@ -72,6 +120,18 @@ fn describe() {
     describe_counter!(
         "twinseal_store_conflicts_total",
         "Groups of commands that were done again because another gateway on the same database was faster"
+    );
+    describe_counter!(
+        "twinseal_reloads_total",
+        "Times that trust, or keys and certificates, were to be replaced while running, by set and outcome"
+    );
+    describe_gauge!(
+        "twinseal_days_left",
+        "Days until a certificate or CRL ends, by kind and whose; negative afterwards"
+    );
+    describe_gauge!(
+        "twinseal_hsm_opens_in_token",
+        "1 where PI is opened in the token, 0 where the token agrees on the secret only; by token and key"
     );
     describe_histogram!(
         "twinseal_hsm_queue_seconds",

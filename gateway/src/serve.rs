@@ -27,7 +27,7 @@ use crate::{
     http,
     keys::{self, GatewayKeys},
     monitoring,
-    reload::Reload,
+    reload::{Files, Reload},
     service, store,
 };
 
@@ -36,6 +36,9 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
     let prometheus = monitoring::install()?;
     let limits = config.limits.of_listener();
 
+    // From now on it ends nothing.
+    let hang_up = signal(SignalKind::hangup())?;
+    let files = Files::of(&config);
     let trust = config.trust.load_shared(config.directory(), mtls::now())?;
     let tokens = keys::open_tokens(&config)?;
     let died = tokens.died();
@@ -53,13 +56,13 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
     let directory = MerchantDirectory::new(
         config
             .merchants
-            .into_iter()
-            .map(|merchant| (merchant.name, merchant.active)),
+            .iter()
+            .map(|merchant| (merchant.name.clone(), merchant.active)),
     );
     let gateway = Arc::new(Gateway::new(
-        config.name,
+        config.name.clone(),
         (keys, evidence),
-        trust,
+        Arc::clone(&trust),
         directory,
         store,
         endpoints.iter().map(delivery::Endpoint::merchant).collect(),
@@ -96,13 +99,20 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
             move |_, request| admin::answer(Arc::clone(&gateway), prometheus.clone(), request);
         listeners.spawn(operators.serve(handler, wait(stopped.clone())));
     }
+    let fetching = tokio::spawn(mtls::crl_fetch::keep_young(
+        config.trust.fetch.clone(),
+        config.directory().to_owned(),
+        Arc::clone(&trust),
+    ));
     let reload = Reload {
         gateway: Arc::clone(&gateway),
+        trust,
         identity,
         handshake,
-        config: path.to_owned(),
+        path: path.to_owned(),
+        config: Arc::new(config),
     };
-    let reloading = tokio::spawn(reload.run(signal(SignalKind::hangup())?));
+    let reloading = tokio::spawn(reload.run(files, hang_up));
     let keeping_young = tokio::spawn(evidence_key::keep_young(Arc::clone(&gateway)));
     let ending_holds = tokio::spawn(service::end_holds(Arc::clone(&gateway)));
     let delivery = Delivery::new(Arc::clone(&gateway), endpoints, policy);
@@ -112,6 +122,7 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
     let _ = delivering.await;
     keeping_young.abort();
     let _ = keeping_young.await;
+    fetching.abort();
     reloading.abort();
     let _ = reloading.await;
     ending_holds.abort();

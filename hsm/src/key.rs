@@ -9,12 +9,21 @@ use crate::{
     object::{find_key, public_point},
     operations::{self, OperationError},
     policy::KeyUse,
+    sealed::OpeningWay,
     uri::Pkcs11Uri,
     waiver::{Verdict, Waivers},
 };
 
 /// Identifies a key in this process.
 pub(crate) type KeyNumber = u64;
+
+/// A key as one token has it, from a login to the next.
+#[derive(Clone, Copy)]
+pub(crate) struct Held {
+    pub(crate) handle: ObjectHandle,
+    /// Of an agreement key: how it opens.
+    pub(crate) opening: Option<OpeningWay>,
+}
 
 /// Where a key is, and what it must be.
 pub(crate) struct Key {
@@ -79,12 +88,16 @@ impl Key {
         self.uri.key_name()
     }
 
+    /// Whether both are one pair.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (&self.identity, &other.identity) {
+            (Identity::Public(one), Identity::Public(other)) => one == other,
+            _ => false,
+        }
+    }
+
     /// Finds it in a token: exactly one, as its policy says, the one that it is known to be, and in working order.
-    pub(crate) fn find(
-        &self,
-        session: &Session,
-        waivers: &Waivers,
-    ) -> Result<ObjectHandle, StartError> {
+    pub(crate) fn find(&self, session: &Session, waivers: &Waivers) -> Result<Held, StartError> {
         let handle = find_key(
             session,
             &self.uri,
@@ -109,25 +122,32 @@ impl Key {
                 key: self.name().to_owned(),
             });
         }
-        self.canary(session, handle)
+        let opening = match (&self.identity, self.usage) {
+            (Identity::Public(public), KeyUse::Derive) => {
+                Some(OpeningWay::probe(session, handle, public))
+            }
+            _ => None,
+        };
+        let held = Held { handle, opening };
+        self.canary(session, held)
             .map_err(|error| StartError::Canary {
                 key: self.name().to_owned(),
                 reason: error.to_string(),
             })?;
-        Ok(handle)
+        Ok(held)
     }
 
     /// Uses it once, on what only the right key gets right.
-    pub(crate) fn canary(
-        &self,
-        session: &Session,
-        handle: ObjectHandle,
-    ) -> Result<(), OperationError> {
-        match (&self.identity, self.usage) {
-            (Identity::Public(public), KeyUse::Derive) => {
+    pub(crate) fn canary(&self, session: &Session, held: Held) -> Result<(), OperationError> {
+        let handle = held.handle;
+        match (&self.identity, held.opening) {
+            (Identity::Public(public), Some(OpeningWay::SharedSecret)) => {
                 operations::derive_canary(session, handle, public)
             }
-            (Identity::Public(public), _) => operations::sign_canary(session, handle, public),
+            (Identity::Public(public), Some(OpeningWay::InToken)) => {
+                operations::open_inside_canary(session, handle, public)
+            }
+            (Identity::Public(public), None) => operations::sign_canary(session, handle, public),
             (Identity::Mac(known), _) => {
                 let mac = operations::mac_canary(session, handle)?;
                 if known.get_or_init(|| mac) == &mac {

@@ -2,18 +2,18 @@
 
 use std::{sync::Arc, time::Instant};
 
-use cryptoki::{object::ObjectHandle, session::Session};
+use cryptoki::session::Session;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use crate::{
     error::HsmError,
-    key::Key,
+    key::{Held, Key},
     metering::OperationMetrics,
     operations::{self, GCM_NONCE_BYTES, GCM_TAG_BYTES, OperationError},
     point::P256Point,
     queue::WorkClass,
+    sealed::{Opening, OpeningWay, Sealed},
     tokens::{Task, Tokens},
-    worker::Input,
 };
 
 /// What all keys have.
@@ -53,23 +53,20 @@ impl Shared {
     fn task<T>(
         &self,
         usage: &Use,
-        operation: impl Fn(&Session, ObjectHandle) -> Result<T, OperationError> + Send + Sync + 'static,
+        operation: impl Fn(&Session, Held) -> Result<T, OperationError> + Send + Sync + 'static,
     ) -> Task<T> {
         Task {
             key: Arc::clone(&self.key),
             class: usage.class,
             metrics: Arc::clone(&usage.metrics),
             operation: Arc::new(operation),
-            input: Input::Checked,
         }
     }
 
     /// Uses the key once, on what only the right key gets right.
     async fn sing(&self, deadline: Instant) -> Result<(), HsmError> {
         let key = Arc::clone(&self.key);
-        let task = self.task(&self.canary, move |session, handle| {
-            key.canary(session, handle)
-        });
+        let task = self.task(&self.canary, move |session, held| key.canary(session, held));
         self.tokens.run(&task, deadline).await
     }
 }
@@ -114,8 +111,8 @@ impl SigningKey {
     }
 
     fn signing(&self, digest: [u8; 32]) -> Task<[u8; 64]> {
-        self.shared.task(&self.sign, move |session, handle| {
-            operations::sign(session, handle, &digest)
+        self.shared.task(&self.sign, move |session, held| {
+            operations::sign(session, held.handle, &digest)
         })
     }
 
@@ -138,11 +135,12 @@ impl SigningKey {
     }
 }
 
-/// Agrees on secrets with ECDH on P-256 (CKM_ECDH1_DERIVE, CKD_NULL).
+/// Agrees on secrets with ECDH on P-256 (CKM_ECDH1_DERIVE), and opens with them where the token can.
 #[derive(Clone)]
 pub struct AgreementKey {
     shared: Shared,
     derive: Use,
+    open: Use,
 }
 
 /// What two keys agree on: the x coordinate. It is wiped when dropped and has no Debug; only a key
@@ -166,11 +164,31 @@ impl AgreementKey {
         let shared = Shared::new(tokens, key);
         Self {
             derive: shared.used_to(WorkClass::Opening, "derive"),
+            open: shared.used_to(WorkClass::Opening, "open"),
             shared,
         }
     }
 
-    /// Agrees with the owner of a point.
+    /// Opens what is sealed to this key, in the way that the token can.
+    ///
+    /// # Errors
+    /// `InvalidInput` when it does not open in the token; otherwise when the tokens are overloaded, late, or do not do
+    /// it.
+    pub async fn open(&self, sealed: Sealed, deadline: Instant) -> Result<Opening, HsmError> {
+        let task = self
+            .shared
+            .task(&self.open, move |session, held| match held.opening {
+                Some(OpeningWay::InToken) => {
+                    operations::open_inside(session, held.handle, &sealed).map(Opening::Plaintext)
+                }
+                _ => {
+                    operations::derive(session, held.handle, &sealed.ephemeral).map(Opening::Secret)
+                }
+            });
+        self.shared.tokens.run(&task, deadline).await
+    }
+
+    /// Agrees with the owner of a point (CKD_NULL), for who derives keys by itself.
     ///
     /// # Errors
     /// When the tokens are overloaded, late, or do not do it.
@@ -180,8 +198,8 @@ impl AgreementKey {
         deadline: Instant,
     ) -> Result<SharedSecret, HsmError> {
         let peer = *peer;
-        let task = self.shared.task(&self.derive, move |session, handle| {
-            operations::derive(session, handle, &peer)
+        let task = self.shared.task(&self.derive, move |session, held| {
+            operations::derive(session, held.handle, &peer)
         });
         self.shared.tokens.run(&task, deadline).await
     }
@@ -189,6 +207,11 @@ impl AgreementKey {
     /// What the key is called.
     pub fn label(&self) -> &str {
         self.shared.key.name()
+    }
+
+    /// Whether both are one pair.
+    pub fn is(&self, other: &Self) -> bool {
+        self.shared.key.is(&other.shared.key)
     }
 
     /// Agrees with a new key and compares what both sides have.
@@ -229,8 +252,8 @@ impl DataKey {
         deadline: Instant,
     ) -> Result<Vec<u8>, HsmError> {
         let (aad, plaintext) = (aad.to_vec(), Zeroizing::new(plaintext.to_vec()));
-        let task = self.shared.task(&self.encrypt, move |session, handle| {
-            operations::encrypt(session, handle, &aad, &plaintext)
+        let task = self.shared.task(&self.encrypt, move |session, held| {
+            operations::encrypt(session, held.handle, &aad, &plaintext)
         });
         self.shared.tokens.run(&task, deadline).await
     }
@@ -250,12 +273,9 @@ impl DataKey {
             return Err(HsmError::InvalidInput);
         }
         let (aad, sealed) = (aad.to_vec(), sealed.to_vec());
-        let task = Task {
-            input: Input::Doubtful,
-            ..self.shared.task(&self.decrypt, move |session, handle| {
-                operations::decrypt(session, handle, &aad, &sealed)
-            })
-        };
+        let task = self.shared.task(&self.decrypt, move |session, held| {
+            operations::decrypt(session, held.handle, &aad, &sealed)
+        });
         self.shared.tokens.run(&task, deadline).await
     }
 
@@ -295,8 +315,8 @@ impl IndexKey {
     /// When the tokens are overloaded, late, or do not do it.
     pub async fn mac(&self, data: &[u8], deadline: Instant) -> Result<[u8; 32], HsmError> {
         let data = Zeroizing::new(data.to_vec());
-        let task = self.shared.task(&self.mac, move |session, handle| {
-            operations::mac(session, handle, &data)
+        let task = self.shared.task(&self.mac, move |session, held| {
+            operations::mac(session, held.handle, &data)
         });
         self.shared.tokens.run(&task, deadline).await
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use cryptoki::error::Error;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-use crate::queue::WorkClass;
+use crate::{queue::WorkClass, sealed::OpeningWay};
 
 /// How one operation with one key of one token is counted.
 #[derive(Clone)]
@@ -81,6 +81,16 @@ impl TokenMetrics {
     pub(crate) fn logged_in(&self, generation: u64) {
         self.logins.increment(1);
         self.generation.set(generation as f64);
+    }
+
+    /// Says how a key opens.
+    pub(crate) fn opens(&self, key: &str, way: OpeningWay) {
+        gauge!(
+            "twinseal_hsm_opens_in_token",
+            "token" => self.token.clone(),
+            "key" => key.to_owned(),
+        )
+        .set(if way == OpeningWay::InToken { 1.0 } else { 0.0 });
     }
 
     pub(crate) fn recovered(&self) {

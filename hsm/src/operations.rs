@@ -17,7 +17,7 @@ use cryptoki::{
 };
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::{keys::SharedSecret, point::P256Point};
+use crate::{keys::SharedSecret, point::P256Point, policy::SECRET_KEY_BYTES, sealed::Sealed};
 
 pub(crate) const GCM_NONCE_BYTES: usize = 12;
 pub(crate) const GCM_TAG_BYTES: usize = 16;
@@ -33,6 +33,9 @@ pub(crate) enum OperationError {
     Token(#[from] Error),
     #[error("{0}")]
     WrongResult(&'static str),
+    /// What was to be decrypted may be rubbish.
+    #[error("{0}")]
+    Decryption(Error),
 }
 
 /// Signs a SHA-256 digest (CKM_ECDSA): r‖s.
@@ -102,6 +105,63 @@ pub(crate) fn derive(
     shared
 }
 
+/// Agrees with the owner of a point on an AES key that stays in the token (CKM_ECDH1_DERIVE, CKD_SHA256_KDF_SP800,
+/// which is the Concat KDF), and decrypts with it there (CKM_AES_GCM).
+pub(crate) fn open_inside(
+    session: &Session,
+    handle: ObjectHandle,
+    sealed: &Sealed,
+) -> Result<Zeroizing<Vec<u8>>, OperationError> {
+    let parameters = Ecdh1DeriveParams::new(
+        EcKdf::sha256_sp800(&sealed.key_derivation_info),
+        sealed.ephemeral.as_bytes(),
+    );
+    let key = session.derive_key(
+        &Mechanism::Ecdh1Derive(parameters),
+        handle,
+        &[
+            Attribute::Class(ObjectClass::SECRET_KEY),
+            Attribute::KeyType(KeyType::AES),
+            Attribute::Token(false),
+            Attribute::Sensitive(true),
+            Attribute::Extractable(false),
+            Attribute::Encrypt(false),
+            Attribute::Decrypt(true),
+            Attribute::ValueLen(SECRET_KEY_BYTES.into()),
+        ],
+    )?;
+    let mut nonce = sealed.nonce;
+    let plaintext = GcmParams::new(&mut nonce, &sealed.additional_data, GCM_TAG_BITS.into())
+        .and_then(|parameters| {
+            session.decrypt(
+                &Mechanism::AesGcm(parameters),
+                key,
+                &sealed.ciphertext_and_tag,
+            )
+        })
+        .map(Zeroizing::new)
+        .map_err(OperationError::Decryption);
+    session.destroy_object(key)?;
+    plaintext
+}
+
+/// Opens in the token what software sealed to its key.
+pub(crate) fn open_inside_canary(
+    session: &Session,
+    handle: ObjectHandle,
+    public: &[u8; 65],
+) -> Result<(), OperationError> {
+    const FAILED: OperationError = OperationError::WrongResult("the software's side failed");
+    let sealed = Sealed::canary(public, &KNOWN_TEXT).ok_or(FAILED)?;
+    if *open_inside(session, handle, &sealed)? == KNOWN_TEXT {
+        Ok(())
+    } else {
+        Err(OperationError::WrongResult(
+            "what is sealed to its public key it does not open",
+        ))
+    }
+}
+
 pub(crate) fn derive_canary(
     session: &Session,
     handle: ObjectHandle,
@@ -156,8 +216,10 @@ pub(crate) fn decrypt(
     let (nonce, ciphertext) = sealed.split_at(GCM_NONCE_BYTES);
     let mut nonce = nonce.to_vec();
     let parameters = GcmParams::new(&mut nonce, aad, GCM_TAG_BITS.into())?;
-    let plaintext = session.decrypt(&Mechanism::AesGcm(parameters), handle, ciphertext)?;
-    Ok(Zeroizing::new(plaintext))
+    session
+        .decrypt(&Mechanism::AesGcm(parameters), handle, ciphertext)
+        .map(Zeroizing::new)
+        .map_err(OperationError::Decryption)
 }
 
 /// Encrypts a text that [`open_canary`] knows.

@@ -19,6 +19,7 @@ use crate::{
     pin::Pin,
     policy::{AttributeFinding, KeyUse, P256_PARAMS},
     report::{KeyReport, ReportedFinding},
+    sealed::OpeningWay,
     token::log_in,
     uri::Pkcs11Uri,
     waiver::Waivers,
@@ -256,7 +257,15 @@ impl TokenAdmin {
     ) -> Result<KeyReport, ProvisionError> {
         let handle = find_key(&self.session, uri, usage.class(), usage.class_name())?;
         let findings = usage.findings(&self.session, handle)?;
+        let opening = match usage {
+            KeyUse::Derive => {
+                let public = public_point(&self.session, uri)?;
+                Some(OpeningWay::probe(&self.session, handle, public.as_bytes()))
+            }
+            _ => None,
+        };
         Ok(KeyReport {
+            opening,
             key: uri.key_name().to_owned(),
             usage,
             module: self.module.clone(),

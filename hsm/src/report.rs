@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     policy::{AttributeFinding, KeyUse},
     provision::TokenInfo,
+    sealed::OpeningWay,
     waiver::{Verdict, Waivers},
 };
 
@@ -22,6 +23,9 @@ pub struct KeyReport {
     pub module: PathBuf,
     /// The token that the key is in.
     pub token: TokenInfo,
+    /// Of an agreement key: how it opens, found out by doing it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opening: Option<OpeningWay>,
     /// Every attribute of the policy, the good ones too.
     pub findings: Vec<ReportedFinding>,
 }

@@ -11,14 +11,13 @@ use std::{
 
 use cryptoki::{
     error::{Error, RvError},
-    object::ObjectHandle,
     session::{Session, SessionState, UserType},
     slot::Slot,
 };
 
 use crate::{
     error::StartError,
-    key::{Key, KeyNumber},
+    key::{Held, Key, KeyNumber},
     metering::TokenMetrics,
     module::{Module, ModuleSession},
     pin::{Pin, PinSource},
@@ -92,7 +91,7 @@ pub(crate) struct Live {
     life: u64,
     slot: Slot,
     login: Mutex<ModuleSession>,
-    handles: Vec<(KeyNumber, ObjectHandle)>,
+    keys: Vec<(KeyNumber, Held)>,
 }
 
 impl Live {
@@ -104,11 +103,11 @@ impl Live {
         self.slot
     }
 
-    pub(crate) fn handle(&self, key: KeyNumber) -> Option<ObjectHandle> {
-        self.handles
+    pub(crate) fn held(&self, key: KeyNumber) -> Option<Held> {
+        self.keys
             .iter()
             .find(|(number, _)| *number == key)
-            .map(|(_, handle)| *handle)
+            .map(|(_, held)| *held)
     }
 
     pub(crate) fn login_session(&self) -> &Mutex<ModuleSession> {
@@ -116,15 +115,15 @@ impl Live {
     }
 
     /// Finds a key that it does not have yet.
-    pub(crate) fn add(&mut self, key: &Key, waivers: &Waivers) -> Result<(), StartError> {
-        if self.handle(key.number()).is_some() {
+    fn add(&mut self, key: &Key, waivers: &Waivers) -> Result<(), StartError> {
+        if self.held(key.number()).is_some() {
             return Ok(());
         }
-        let handle = {
+        let held = {
             let login = self.login();
             key.find(login.get().ok_or(StartError::SessionGone)?, waivers)?
         };
-        self.handles.push((key.number(), handle));
+        self.keys.push((key.number(), held));
         Ok(())
     }
 
@@ -133,10 +132,10 @@ impl Live {
         let login = self.login();
         let session = login.get().ok_or("its session is gone")?;
         for key in keys {
-            let handle = self
-                .handle(key.number())
+            let held = self
+                .held(key.number())
                 .ok_or_else(|| format!("it has no key {}", key.name()))?;
-            key.canary(session, handle)
+            key.canary(session, held)
                 .map_err(|error| format!("key {}: {error}", key.name()))?;
         }
         Ok(())
@@ -195,10 +194,6 @@ impl Token {
 
     pub(crate) fn metrics(&self) -> &TokenMetrics {
         &self.metrics
-    }
-
-    pub(crate) fn waivers(&self) -> &Waivers {
-        &self.waivers
     }
 
     pub(crate) fn workers(&self) -> usize {
@@ -312,12 +307,27 @@ impl Token {
             life: self.lives.fetch_add(1, Ordering::AcqRel) + 1,
             slot,
             login: Mutex::new(session),
-            handles: Vec::new(),
+            keys: Vec::new(),
         };
         for key in keys {
-            live.add(key, &self.waivers)?;
+            self.add(&mut live, key)?;
         }
         Ok(live)
+    }
+
+    /// Finds a key that a life does not have yet, and says how it opens.
+    pub(crate) fn add(&self, live: &mut Live, key: &Key) -> Result<(), StartError> {
+        live.add(key, &self.waivers)?;
+        if let Some(opening) = live.held(key.number()).and_then(|held| held.opening) {
+            self.metrics.opens(key.name(), opening);
+            tracing::info!(
+                token = self.name,
+                key = key.name(),
+                "opens: {}",
+                opening.description()
+            );
+        }
+        Ok(())
     }
 
     /// Notes that a worker is inside the module, until what it gives is dropped.

@@ -26,7 +26,7 @@ use crate::{
     token::{Condition, Token, TokenConfig},
     uri::Pkcs11Uri,
     watchdog::{self, News},
-    worker::{self, Blocking, Failure, Input, Job, OneShot, Operation, Reply},
+    worker::{self, Blocking, Failure, Job, OneShot, Operation, Reply},
 };
 
 /// An operation is tried once, and once more elsewhere or later.
@@ -244,7 +244,7 @@ impl Tokens {
         for token in &self.0.tokens {
             let mut live = token.quiesced();
             match live.as_mut().filter(|_| token.is_up()) {
-                Some(live) => live.add(&key, token.waivers())?,
+                Some(live) => token.add(live, &key)?,
                 None => reasons.push(format!("{}: {}", token.name(), token.reason())),
             }
         }
@@ -405,7 +405,6 @@ impl Tokens {
         let job: Job = worker::job(
             Arc::clone(&task.key),
             Arc::clone(&task.operation),
-            task.input,
             task.metrics[place].clone(),
             deadline,
             reply,
@@ -429,7 +428,6 @@ pub(crate) struct Task<T> {
     /// For each token of the set.
     pub(crate) metrics: Arc<[OperationMetrics]>,
     pub(crate) operation: Arc<Operation<T>>,
-    pub(crate) input: Input,
 }
 
 /// What an outcome means for the caller; or why another token may do better.

@@ -3,7 +3,8 @@
 //! A return code alone does not say whether the input or the token is bad: for one fault, modules give different codes.
 //! So after any failure the session is given up, because an abandoned C_SignInit would leave it unusable
 //! (CKR_OPERATION_ACTIVE), and the key's canary sings on a new one. Only a canary that fails counts against the token.
-//! When it sings, the operation is tried once more; if it fails again, the input is blamed, unless it was checked before.
+//! When it sings, the operation is tried once more; if it fails again, the input is blamed where it may be rubbish: what
+//! is to be decrypted. All else was checked before.
 
 use std::{
     sync::{Arc, MutexGuard, PoisonError},
@@ -13,13 +14,12 @@ use std::{
 use crossbeam_channel::Sender;
 use cryptoki::{
     error::{Error, RvError},
-    object::ObjectHandle,
     session::Session,
 };
 use tokio::sync::oneshot;
 
 use crate::{
-    key::Key,
+    key::{Held, Key},
     metering::OperationMetrics,
     module::ModuleSession,
     operations::OperationError,
@@ -27,17 +27,7 @@ use crate::{
 };
 
 /// What is to be done with a key, perhaps twice. None of the operations changes anything in a token.
-pub(crate) type Operation<T> =
-    dyn Fn(&Session, ObjectHandle) -> Result<T, OperationError> + Send + Sync;
-
-/// What is known of an operation's input.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Input {
-    /// No token that works can fail because of it.
-    Checked,
-    /// It may be rubbish.
-    Doubtful,
-}
+pub(crate) type Operation<T> = dyn Fn(&Session, Held) -> Result<T, OperationError> + Send + Sync;
 
 /// Why there is no result.
 #[derive(Debug)]
@@ -91,7 +81,6 @@ impl<T: Send + 'static> Reply<T> for Blocking<T> {
 pub(crate) fn job<T: Send + 'static>(
     key: Arc<Key>,
     operation: Arc<Operation<T>>,
-    input: Input,
     metrics: OperationMetrics,
     deadline: Instant,
     reply: impl Reply<T>,
@@ -110,7 +99,7 @@ pub(crate) fn job<T: Send + 'static>(
         }
         let outcome = match desk {
             Ok(desk) => {
-                let outcome = perform(desk, &key, &*operation, input);
+                let outcome = perform(desk, &key, &*operation);
                 metrics.executed(started.elapsed());
                 outcome
             }
@@ -126,31 +115,26 @@ pub(crate) fn job<T: Send + 'static>(
 }
 
 /// Does an operation, and settles whom a failure is to be blamed on.
-fn perform<T>(
-    desk: &mut Desk<'_>,
-    key: &Key,
-    operation: &Operation<T>,
-    input: Input,
-) -> Result<T, Failure> {
-    let Some(handle) = desk.live.handle(key.number()) else {
+fn perform<T>(desk: &mut Desk<'_>, key: &Key, operation: &Operation<T>) -> Result<T, Failure> {
+    let Some(held) = desk.live.held(key.number()) else {
         return Err(desk.suspect(format!("it has no key {}", key.name())));
     };
-    let first = match desk.attempt(handle, operation) {
+    let first = match desk.attempt(held, operation) {
         Ok(done) => return Ok(done),
         Err(error) => error,
     };
-    let mut sing = || desk.attempt(handle, |session, handle| key.canary(session, handle));
+    let mut sing = || desk.attempt(held, |session, held| key.canary(session, held));
     // Twice, as one code in passing is no reason to log in anew.
     if let Err(canary) = sing().or_else(|_| sing()) {
         let reason = format!("key {}: {first}; its canary: {canary}", key.name());
         return Err(desk.suspect(reason));
     }
-    desk.attempt(handle, operation).map_err(|again| match input {
-        Input::Checked => Failure::Token(format!("key {}: {first}; again: {again}", key.name())),
-        Input::Doubtful => {
-            tracing::info!(key = key.name(), error = %again, "the token works, the input does not");
+    desk.attempt(held, operation).map_err(|again| match again {
+        OperationError::Decryption(error) => {
+            tracing::info!(key = key.name(), %error, "the token works, the input does not");
             Failure::Input
         }
+        again => Failure::Token(format!("key {}: {first}; again: {again}", key.name())),
     })
 }
 
@@ -173,15 +157,15 @@ struct OwnSession {
 impl<'a> Desk<'a> {
     fn attempt<T>(
         &mut self,
-        handle: ObjectHandle,
-        operation: impl Fn(&Session, ObjectHandle) -> Result<T, OperationError>,
+        held: Held,
+        operation: impl Fn(&Session, Held) -> Result<T, OperationError>,
     ) -> Result<T, OperationError> {
         let outcome = match self.session() {
-            Ok(session) => operation(session, handle),
+            Ok(session) => operation(session, held),
             Err(error) => Err(error.into()),
         };
         if let Err(error) = &outcome {
-            if let OperationError::Token(error) = error {
+            if let OperationError::Token(error) | OperationError::Decryption(error) = error {
                 self.token.metrics().returned(error);
             }
             self.give_session_up();

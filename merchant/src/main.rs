@@ -19,6 +19,7 @@ mod http;
 mod merchant;
 mod operation;
 mod own;
+mod reload;
 mod routes;
 mod serve;
 mod service;

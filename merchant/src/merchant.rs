@@ -11,17 +11,21 @@ use std::{
 use mtls::{SharedTrust, rate_limit::RateLimit, secret_file, server::Source};
 use protocol::{
     authorization::Capture,
-    identifiers::{Digest, Xid},
+    identifiers::Xid,
     names::MerchantName,
     pki::Trust,
     problem::{Problem, Refusal},
-    signing::SoftwareKey,
     time::{Skew, Timestamp},
     webhook::Secret,
 };
 
 use crate::{
-    catalogue::Catalogue, config::Config, gateway::GatewayLink, own::Own, store::Store, turn::Turns,
+    catalogue::Catalogue,
+    config::Config,
+    gateway::GatewayLink,
+    own::{Own, Signing, SigningKeys},
+    store::Store,
+    turn::Turns,
 };
 
 /// Keys, trust, shop and records of one merchant. `serve` works with one, and so does each command that
@@ -29,9 +33,7 @@ use crate::{
 pub(crate) struct Merchant {
     pub(crate) name: MerchantName,
     pub(crate) display_name: String,
-    pub(crate) signing: SoftwareKey,
-    /// SHA-256 of the signing certificate.
-    pub(crate) signing_x5t: Digest,
+    pub(crate) signing: SigningKeys,
     pub(crate) trust: SharedTrust,
     pub(crate) catalogue: Catalogue,
     pub(crate) capture: Capture,
@@ -58,15 +60,14 @@ impl Merchant {
             gateway: GatewayLink::new(
                 config.gateway.name.clone(),
                 config.gateway.url.clone(),
-                own.identity,
+                own.keys.identity,
                 SharedTrust::clone(&own.trust),
             )?,
             catalogue: Catalogue::read(&config.path(&config.catalogue))?,
             store,
             name: config.name.clone(),
             display_name: config.display_name.clone(),
-            signing: own.signing,
-            signing_x5t: own.signing_x5t,
+            signing: SigningKeys::new(own.keys.signing),
             trust: own.trust,
             capture: config.capture,
             session_seconds: config.session_seconds,
@@ -91,6 +92,11 @@ impl Merchant {
             Problem::RateLimited,
             "too many orders and sessions of one address",
         ))
+    }
+
+    /// Signs with another key from now on. Client sessions that are open go on with the one that opened them.
+    pub(crate) fn replace_signing(&self, signing: Signing) {
+        self.signing.replace(signing, self.now());
     }
 
     /// Whether the gateway's webhooks are taken.

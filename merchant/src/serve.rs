@@ -15,20 +15,29 @@ use crate::{
     http,
     merchant::Merchant,
     own::Own,
+    reload::{Files, Reload},
     service,
     store::Store,
 };
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
+    // From now on it ends nothing.
+    let hang_up = signal(SignalKind::hangup())?;
+    let files = Files::of(&config);
     let own = Own::read(&config)?;
     let client_auth = match config.client_certificates {
         ClientCertificates::None => ClientAuth::None,
         ClientCertificates::Optional => ClientAuth::Optional(vec![Role::Client]),
     };
-    let tls = ServerTls::new(&own.identity, SharedTrust::clone(&own.trust), client_auth)?;
+    let tls = ServerTls::new(
+        &own.keys.identity,
+        SharedTrust::clone(&own.trust),
+        client_auth,
+    )?;
     let renewals = Renewals::of(&config, &own.trust)?;
     let store = Store::open(&config.path(&config.store.path))?;
+    let (identity, terms) = (own.keys.identity.clone(), own.keys.terms.clone());
     let merchant = Arc::new(Merchant::new(&config, own, store)?);
 
     let listener = Listener::bind_tls(config.listen, tls, config.limits.of_listener()).await?;
@@ -36,6 +45,18 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let asking = tokio::spawn(service::settle_what_is_open(Arc::clone(&merchant)));
     let renewing = renewals.map(|renewals| tokio::spawn(renewals.keep()));
     let forgetting = tokio::spawn(service::forget_what_is_unused(Arc::clone(&merchant)));
+    let fetching = tokio::spawn(mtls::crl_fetch::keep_young(
+        config.trust.fetch.clone(),
+        config.directory().to_owned(),
+        SharedTrust::clone(&merchant.trust),
+    ));
+    let reload = Reload {
+        merchant: Arc::clone(&merchant),
+        identity,
+        config: Arc::new(config),
+        terms,
+    };
+    let reloading = tokio::spawn(reload.run(files, hang_up));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = async move {
@@ -54,6 +75,8 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
         // A renewal that is cut off here is completed after the next start.
         renewing.abort();
     }
+    fetching.abort();
+    reloading.abort();
     tracing::info!("drained and stopped");
     Ok(())
 }

@@ -112,6 +112,11 @@ impl Identity {
         self.0.store(other.0.load_full());
     }
 
+    /// What is shown at this moment.
+    pub(crate) fn shown(&self) -> Arc<CertifiedKey> {
+        self.0.load_full()
+    }
+
     pub(crate) fn resolver(&self) -> Arc<Shown> {
         Arc::new(Shown(self.clone()))
     }

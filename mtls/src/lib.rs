@@ -1,6 +1,7 @@
 //! TLS 1.3 connections whose peers are parties, and HTTP/1.1 over them.
 //!
 //! - [`trust`]: the root, issuing CAs and CRLs that a configuration names, as one [`SharedTrust`];
+//! - [`watch`]: files that are replaced while we run; [`crl_fetch`]: CRLs fetched into them;
 //! - [`identity`]: our own certificate, with its key in software or in a token;
 //! - [`server`]: a listener that gives each request to a handler together with its [`server::Peer`];
 //! - [`client`]: an HTTP client for one server, over kept connections;
@@ -16,6 +17,7 @@
 
 pub mod body;
 pub mod client;
+pub mod crl_fetch;
 pub mod database;
 pub mod exchange;
 pub mod identity;
@@ -27,6 +29,7 @@ pub mod secret_file;
 pub mod server;
 pub mod trust;
 mod verifier;
+pub mod watch;
 
 use std::{
     sync::Arc,

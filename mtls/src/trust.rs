@@ -1,17 +1,21 @@
 //! The `[trust]` table of a configuration, and the trust that its files make.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use protocol::{
     names::Role,
-    pki::{Trust, TrustError, TrustSource},
+    pki::{Term, Trust, TrustError, TrustSource},
     time::Timestamp,
 };
 use serde::Deserialize;
 
 use crate::{
     SharedTrust,
+    crl_fetch::CrlSource,
     pem::{self, PemFileError},
 };
 
@@ -41,6 +45,19 @@ pub struct TrustFiles {
     /// Their CRLs.
     #[serde(default)]
     pub gateway_crl: Vec<PathBuf>,
+    /// Where CRLs are fetched from, into some of these files.
+    #[serde(default)]
+    pub fetch: Vec<CrlSource>,
+}
+
+/// Logs what a person should look after: in what is trusted, and of certificates of our own those that end soon.
+pub fn look_ahead(trust: &Trust, own: &[Term], now: Timestamp) {
+    for warning in trust.warnings(now) {
+        tracing::warn!("{warning}");
+    }
+    for term in own.iter().filter(|term| term.ends_soon(now)) {
+        tracing::warn!("{term}; renew it");
+    }
 }
 
 /// Why there is no trust.
@@ -83,13 +100,45 @@ impl TrustFiles {
             crls,
         };
         let trust = Trust::load(source, now)?;
-        for warning in trust.warnings(now) {
-            tracing::warn!("{warning}");
-        }
+        look_ahead(&trust, &[], now);
         Ok(trust)
     }
 
-    /// The same, to be shared by servers and clients.
+    /// Every file, as it is found.
+    pub fn paths(&self, base: &Path) -> Vec<PathBuf> {
+        let lists = [
+            &self.client_ca,
+            &self.client_crl,
+            &self.merchant_ca,
+            &self.merchant_crl,
+            &self.gateway_ca,
+            &self.gateway_crl,
+        ];
+        [&self.root, &self.root_crl]
+            .into_iter()
+            .chain(lists.into_iter().flatten())
+            .map(|file| base.join(file))
+            .collect()
+    }
+
+    /// Reads them anew. What is trusted is replaced only if all of them can be used, and no CRL is older than the one in
+    /// use.
+    ///
+    /// # Errors
+    /// As [`TrustFiles::load`], and for an older CRL; then nothing is replaced.
+    pub fn reload(
+        &self,
+        base: &Path,
+        shared: &SharedTrust,
+        now: Timestamp,
+    ) -> Result<(), TrustFilesError> {
+        let fresh = self.load(base, now)?;
+        fresh.check_follows(&shared.load())?;
+        shared.store(Arc::new(fresh));
+        Ok(())
+    }
+
+    /// As [`TrustFiles::load`], to be shared by servers and clients.
     ///
     /// # Errors
     /// As [`TrustFiles::load`].

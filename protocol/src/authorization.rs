@@ -3,10 +3,11 @@
 //! The way of a received one: [`ReceivedAuthorization::read`] looks at its form,
 //! [`ReceivedAuthorization::verify_request`] says which merchant asks (so that an earlier answer can
 //! be given again), [`RequestedAuthorization::verify_binding`] verifies the payer's signature and that all
-//! parts belong together, [`BoundAuthorization::open`] opens PI. Each step makes the next one's type.
+//! parts belong together, [`BoundAuthorization::open`] opens PI (or [`BoundAuthorization::opened`] takes what a token opened). Each step makes the next one's type.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use zeroize::Zeroizing;
 
 use crate::{
     dual_signature::{DualSignature, split_gateway_half},
@@ -316,6 +317,11 @@ impl BoundAuthorization {
         self.sealed.ephemeral()
     }
 
+    /// The PI, for a token that opens it by itself.
+    pub fn sealed(&self) -> &SealedPayment {
+        &self.sealed
+    }
+
     /// Opens PI with the shared secret from the token, and holds it against the rest: its digest and
     /// the merchant's `oid` are the two that the payer signed, and it names this transaction and
     /// merchant.
@@ -323,8 +329,23 @@ impl BoundAuthorization {
     /// # Errors
     /// `payment-information-invalid`.
     pub fn open(self, shared_secret: &[u8; 32]) -> Result<OpenedAuthorization, Refusal> {
+        self.bind(|sealed| sealed.open(shared_secret))
+    }
+
+    /// Reads PI as the token opened it, and holds it against the rest as [`BoundAuthorization::open`] does.
+    ///
+    /// # Errors
+    /// `payment-information-invalid`.
+    pub fn opened(self, padded: &Zeroizing<Vec<u8>>) -> Result<OpenedAuthorization, Refusal> {
+        self.bind(|sealed| sealed.opened(padded))
+    }
+
+    fn bind(
+        self,
+        open: impl FnOnce(SealedPayment) -> Result<OpenedPayment, Refusal>,
+    ) -> Result<OpenedAuthorization, Refusal> {
         let invalid = |detail| Refusal::new(Problem::PaymentInformationInvalid, detail);
-        let payment = self.sealed.open(shared_secret)?;
+        let payment = open(self.sealed)?;
         let asked = self.request.claims();
         let signed = self.dual_signature.claims();
         if !signed.digests.are(payment.digest(), asked.oid) {
@@ -342,7 +363,8 @@ impl BoundAuthorization {
     }
 }
 
-/// An authorization request that holds in every part: only [`BoundAuthorization::open`] makes one.
+/// An authorization request that holds in every part: only [`BoundAuthorization::open`] and
+/// [`BoundAuthorization::opened`] make one.
 pub struct OpenedAuthorization {
     request: Verified<AuthorizationRequest>,
     dual_signature: Verified<DualSignature>,

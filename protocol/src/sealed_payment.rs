@@ -2,8 +2,9 @@
 //! dual signature only.
 //!
 //! Key agreement is ECDH-ES with the Concat KDF (RFC 7518 section 4.6), encryption A256GCM. The
-//! shared secret comes from a token; the KDF and the opening are software, because few tokens do
-//! both. Whatever is wrong with a sealed PI is one and the same problem to its sender.
+//! shared secret comes from a token. The KDF and the opening are software where the token does not do
+//! both; where it does, the plaintext comes from there. Whatever is wrong with a sealed PI is one and
+//! the same problem to its sender.
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
@@ -210,6 +211,27 @@ impl SealedPayment {
         &self.ephemeral
     }
 
+    /// What the content key is derived with, beside the shared secret: OtherInfo (NIST SP 800-56A
+    /// section 5.8.1), for a token that derives the key itself.
+    pub fn key_derivation_info(&self) -> Vec<u8> {
+        other_info(&self.apv)
+    }
+
+    /// The nonce of AES-GCM.
+    pub fn nonce(&self) -> &[u8; NONCE_BYTES] {
+        &self.nonce
+    }
+
+    /// What AES-GCM authenticates beside the ciphertext.
+    pub fn additional_data(&self) -> &[u8] {
+        self.header_text.as_bytes()
+    }
+
+    /// The ciphertext, and the tag after it.
+    pub fn ciphertext_and_tag(&self) -> &[u8] {
+        &self.ciphertext_and_tag
+    }
+
     /// Opens it with the shared secret that ECDH gave.
     ///
     /// # Errors
@@ -225,7 +247,15 @@ impl SealedPayment {
             )
             .map_err(|_| invalid("the tag does not hold"))?
             .len();
-        let padded = &plaintext[..length];
+        plaintext.truncate(length);
+        self.opened(&plaintext)
+    }
+
+    /// Reads what a token that opens by itself found in it.
+    ///
+    /// # Errors
+    /// `payment-information-invalid`.
+    pub fn opened(self, padded: &Zeroizing<Vec<u8>>) -> Result<OpenedPayment, Refusal> {
         let text_bytes = padded
             .iter()
             .rposition(|&byte| byte != PADDING)
@@ -239,7 +269,8 @@ impl SealedPayment {
     }
 }
 
-/// A PI that was opened: only [`SealedPayment::open`] makes one. It has no Debug.
+/// A PI that was opened: only [`SealedPayment::open`] and [`SealedPayment::opened`] make one. It has no
+/// Debug.
 pub struct OpenedPayment {
     disclosure: Disclosure<PaymentInformation>,
 }
@@ -339,24 +370,32 @@ pub fn seal(
     ))
 }
 
-/// The Concat KDF of one block (NIST SP 800-56A section 5.8.1, RFC 7518 section 4.6.2): no PartyU,
-/// PartyV is the digest of the dual signature.
+/// The Concat KDF of one block (NIST SP 800-56A section 5.8.1, RFC 7518 section 4.6.2).
 fn content_key(shared_secret: &[u8; 32], apv: &Digest) -> Result<LessSafeKey, Refusal> {
-    const KEY_BITS: u32 = 256;
-    let length_of = |bytes: &[u8]| (bytes.len() as u32).to_be_bytes();
     let mut hash = sha2::Sha256::new();
     hash.update(1u32.to_be_bytes());
     hash.update(shared_secret);
-    hash.update(length_of(ENC.as_bytes()));
-    hash.update(ENC);
-    hash.update(length_of(b""));
-    hash.update(length_of(apv.as_bytes()));
-    hash.update(apv.as_bytes());
-    hash.update(KEY_BITS.to_be_bytes());
+    hash.update(other_info(apv));
     let key = Zeroizing::new(<[u8; 32]>::from(hash.finalize()));
     UnboundKey::new(&AES_256_GCM, key.as_slice())
         .map(LessSafeKey::new)
         .map_err(|_| Refusal::new(Problem::Internal, "the content key's length"))
+}
+
+/// AlgorithmID, PartyUInfo, PartyVInfo, SuppPubInfo: no PartyU, PartyV is the digest of the dual
+/// signature.
+fn other_info(apv: &Digest) -> Vec<u8> {
+    const KEY_BITS: u32 = 256;
+    let length_of = |bytes: &[u8]| (bytes.len() as u32).to_be_bytes();
+    [
+        &length_of(ENC.as_bytes())[..],
+        ENC.as_bytes(),
+        &length_of(b""),
+        &length_of(apv.as_bytes()),
+        apv.as_bytes(),
+        &KEY_BITS.to_be_bytes(),
+    ]
+    .concat()
 }
 
 fn uncompressed(x: &[u8; 32], y: &[u8; 32]) -> PointBytes {

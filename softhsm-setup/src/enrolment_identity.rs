@@ -60,12 +60,17 @@ pub(crate) fn make_if_missing(
     Ok(true)
 }
 
-/// Has the certificate renewed once two thirds of its time are over, or when it is revoked. Tells whether it was.
+/// Has the certificate renewed once two thirds of its time are over, or when it is revoked or its CA retired. Tells whether it was.
 pub(crate) fn renew_if_due(layout: &LockedLayout, ca: &TokenProcess) -> Result<bool, Failure> {
     let leaf = Leaf::open(&certificate_path(layout))?;
     let now = OffsetDateTime::now_utc();
     let is_due = now - leaf.not_before > (leaf.not_after - leaf.not_before) * 2 / 3;
-    if !is_due && !Crl::of(layout, Some(Role::Gateway))?.names(&leaf.serial) {
+    // Without its CA, which is retired then, it is no longer good either.
+    let is_good = match layout.issuer_of(&leaf) {
+        Some(ca) => !Crl::of_ca(layout, ca)?.names(&leaf.serial),
+        None => false,
+    };
+    if is_good && !is_due {
         return Ok(false);
     }
     issue(layout, ca, &leaf.hosts, &public(layout)?, How::Service)?;

@@ -72,6 +72,10 @@ pub(crate) struct Issued {
 pub(crate) enum How {
     /// By `init`, `client` or `merchant`, with all that belongs to it.
     Init,
+    /// By `ceremony`: a CA's.
+    Ceremony,
+    /// By `ca replace`: that of a CA which takes another one's place.
+    Replace,
     /// Before there was a journal: `init` found it in the directory.
     Found,
     /// By `issue`, for a request in a file.
@@ -88,6 +92,8 @@ impl std::fmt::Display for How {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             How::Init => "init",
+            How::Ceremony => "ceremony",
+            How::Replace => "replace",
             How::Found => "found",
             How::Issue => "issue",
             How::Enrol => "enrol",
@@ -197,6 +203,9 @@ impl Journal {
         let is_new = !self.path.exists();
         // What others wrote is kept; what is behind the last whole line could not be written to its end.
         self.read_on()?;
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory).map_err(failed)?;
+        }
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)

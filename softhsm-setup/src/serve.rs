@@ -10,7 +10,6 @@ mod request;
 
 use std::{io::IsTerminal as _, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
 use enrolment::label::Label;
 use mtls::{
     SharedTrust,
@@ -18,8 +17,9 @@ use mtls::{
     pem,
     server::{ClientAuth, Limits, Listener, ServerTls},
     trust::TrustFiles,
+    watch::Watch,
 };
-use protocol::{names::Role, pki::Trust};
+use protocol::names::Role;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Mutex,
@@ -31,14 +31,10 @@ use crate::{
     Failure,
     cli::LogFormat,
     enrolment_identity,
-    init::cas,
     layout::Layout,
+    leaf::Leaf,
     serve::{desk::Desk, http::Service},
 };
-
-/// How often CRLs are read anew. What is asked for is held against them as they are in any case: this is for who is let
-/// in.
-const TRUST_PERIOD: Duration = Duration::from_secs(30);
 
 /// How often it is looked whether the service's own certificate is to be renewed.
 const IDENTITY_PERIOD: Duration = Duration::from_secs(3600);
@@ -65,7 +61,11 @@ async fn run(layout: &Layout, module: &Path, chosen: &Chosen) -> Result<(), Fail
     let mut desk = Desk::open(layout, module, chosen.days)?;
     desk.renew_identity()?;
     let identity = identity(layout)?;
-    let trust: SharedTrust = Arc::new(ArcSwap::from_pointee(trust(layout)?));
+    // A file that is put into the directory changes it, whatever it is called.
+    let files = Watch::new(vec![layout.path("pki")]);
+    let trust = trust_files(layout)
+        .load_shared(layout.root(), mtls::now())
+        .map_err(|error| Failure::new(error.to_string()))?;
     let uses = Label::ALL.map(|label| (label.role(), label.usage()));
     let tls = ServerTls::new(
         &identity,
@@ -73,18 +73,14 @@ async fn run(layout: &Layout, module: &Path, chosen: &Chosen) -> Result<(), Fail
         ClientAuth::OptionalFor(uses.to_vec()),
     )
     .map_err(|error| Failure::new(format!("TLS can't be set up: {error}")))?;
-    let cas = cas()
-        .map(|role| pem::certificate(&layout.ca_certificate(role)))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| Failure::new(error.to_string()))?;
     let desk = Arc::new(Mutex::new(desk));
-    let service = Arc::new(Service::new(Arc::clone(&desk), &cas));
+    let service = Arc::new(Service::new(layout.clone(), Arc::clone(&desk)));
 
     let listener = Listener::bind_tls(chosen.listen, tls, Limits::default())
         .await
         .map_err(|error| Failure::new(error.to_string()))?;
     tracing::info!(listener = "enrolment", address = %listener.local_address(), "listening");
-    let reading = tokio::spawn(keep_trust(layout.clone(), trust));
+    let reading = tokio::spawn(keep_trust(layout.clone(), files, trust));
     let renewing = tokio::spawn(keep_identity(layout.clone(), identity, desk));
     let failed = |error| Failure::new(format!("signals can't be heard: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
@@ -108,9 +104,10 @@ async fn run(layout: &Layout, module: &Path, chosen: &Chosen) -> Result<(), Fail
 fn identity(layout: &Layout) -> Result<Identity, Failure> {
     let read = || -> Result<Identity, Box<dyn std::error::Error>> {
         let mut chain = pem::certificates(&enrolment_identity::certificate_path(layout))?;
-        chain.push(pem::certificate(
-            &layout.ca_certificate(Some(Role::Gateway)),
-        )?);
+        let leaf = chain.first().and_then(|leaf| Leaf::of(leaf));
+        let ca = leaf.and_then(|leaf| layout.issuer_of(&leaf));
+        let ca = ca.unwrap_or_else(|| layout.issuing_ca(Some(Role::Gateway)));
+        chain.push(pem::certificate(&layout.certificate_of(ca))?);
         let key = pem::private_key(&enrolment_identity::key_path(layout))?;
         Ok(Identity::software(chain, key)?)
     };
@@ -122,17 +119,16 @@ fn identity(layout: &Layout) -> Result<Identity, Failure> {
 }
 
 /// Whose certificates are renewed: those of the CAs here, by the CRLs here.
-fn trust(layout: &Layout) -> Result<Trust, Failure> {
+fn trust_files(layout: &Layout) -> TrustFiles {
     let of = |role| {
-        (
-            vec![layout.ca_certificate(Some(role))],
-            vec![layout.ca_crl(Some(role))],
-        )
+        let cas = layout.issuing_cas(role).into_iter();
+        cas.map(|ca| (layout.certificate_of(ca), layout.crl_of(ca)))
+            .unzip()
     };
     let (client_ca, client_crl) = of(Role::Client);
     let (merchant_ca, merchant_crl) = of(Role::Merchant);
     let (gateway_ca, gateway_crl) = of(Role::Gateway);
-    let files = TrustFiles {
+    TrustFiles {
         root: layout.ca_certificate(None),
         root_crl: layout.ca_crl(None),
         client_ca,
@@ -141,22 +137,21 @@ fn trust(layout: &Layout) -> Result<Trust, Failure> {
         merchant_crl,
         gateway_ca,
         gateway_crl,
-    };
-    files
-        .load(layout.root(), mtls::now())
-        .map_err(|error| Failure::new(error.to_string()))
+        fetch: Vec::new(),
+    }
 }
 
-async fn keep_trust(layout: Layout, shared: SharedTrust) {
-    let mut ticks = interval(TRUST_PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first comes at once, and all was read just now.
-    ticks.tick().await;
+/// Reads CAs and CRLs anew when one came or was replaced. What is asked for is held against the CRLs as they are in any
+/// case: this is for who is let in.
+async fn keep_trust(layout: Layout, mut files: Watch, shared: SharedTrust) {
     loop {
-        ticks.tick().await;
-        match trust(&layout) {
-            Ok(trust) => shared.store(Arc::new(trust)),
-            Err(failure) => tracing::warn!(%failure, "the CRLs stay as they were"),
+        files.changed().await;
+        let (layout, shared) = (layout.clone(), SharedTrust::clone(&shared));
+        let reload = move || trust_files(&layout).reload(layout.root(), &shared, mtls::now());
+        match tokio::task::spawn_blocking(reload).await {
+            Ok(Ok(())) => tracing::info!("the CAs and CRLs of the files are in use"),
+            Ok(Err(error)) => tracing::warn!(%error, "CAs and CRLs in use stay as they were"),
+            Err(error) => tracing::error!(%error, "reading CAs and CRLs broke off"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Parties that make messages by hand, with the keys of a provisioned directory: so that a test can send
 //! the gateway what no merchant of ours would.
 
-use std::{fs, sync::Arc};
+use std::{fs, net::SocketAddr, sync::Arc};
 
 use hyper::{HeaderMap, body::Bytes};
 use mtls::{
@@ -271,6 +271,11 @@ impl Parties {
         self.client_of(gateway, "merchants", Some(self.tls.clone()))
     }
 
+    /// The same, by the address where it listens for merchants.
+    pub fn at(&self, merchants: SocketAddr) -> HttpClient {
+        self.client_at(merchants.port(), Some(self.tls.clone()))
+    }
+
     /// A client of the gateway's payer listener.
     pub fn to_payer_listener(&self, gateway: &Service) -> HttpClient {
         self.client_of(gateway, "payers", None)
@@ -283,8 +288,13 @@ impl Parties {
         listener: &str,
         identity: Option<Identity>,
     ) -> HttpClient {
+        self.client_at(gateway.address(listener).port(), identity)
+    }
+
+    /// A client of what leads to a gateway, at a port of this machine.
+    pub fn client_at(&self, port: u16, identity: Option<Identity>) -> HttpClient {
         let server = Server {
-            url: format!("https://localhost:{}", gateway.address(listener).port()),
+            url: format!("https://localhost:{port}"),
             role: Role::Gateway,
             name: Some(self.gateway.party().clone()),
             trust: Arc::clone(&self.trust),

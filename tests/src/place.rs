@@ -1,7 +1,8 @@
 //! A provisioned directory: tokens, keys, certificates and configurations of its own, on ports of its own.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -9,6 +10,7 @@ use std::{
 use tempfile::TempDir;
 use test_postgres::Server;
 use toml::{Table, Value};
+use twinseal_misbehaving_module::kryoptic;
 
 use crate::{
     service::{Service, program},
@@ -18,14 +20,62 @@ use crate::{
 /// Where a test's deployment is. It goes away with it.
 pub struct Place {
     directory: TempDir,
+    module: Module,
+}
+
+/// Where its tokens are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Module {
+    /// SoftHSM, which `softhsm-setup` finds and configures.
+    SoftHsm,
+    /// Kryoptic, as another vendor's module is set up.
+    Kryoptic,
 }
 
 impl Place {
     /// Provisions a new one with `softhsm-setup init`, and lets every listener choose its port.
     pub fn new() -> Self {
+        Self::provision(Self {
+            directory: TempDir::new().unwrap(),
+            module: Module::SoftHsm,
+        })
+    }
+
+    /// The same with all keys in Kryoptic, whose two tokens and their PINs are made by its own tool first, as a vendor's
+    /// are.
+    pub fn in_kryoptic() -> Self {
         let place = Self {
             directory: TempDir::new().unwrap(),
+            module: Module::Kryoptic,
         };
+        let mut slots = String::new();
+        for (slot, owner) in ["gateway", "ca"].into_iter().enumerate() {
+            fs::create_dir(place.path(owner)).unwrap();
+            let database = place.text(&format!("{owner}/token.sql"));
+            slots += &format!(
+                "[[slots]]\nslot = {slot}\ndbtype = \"sqlite\"\ndbargs = \"{database}\"\n"
+            );
+        }
+        fs::write(place.path("kryoptic.conf"), slots).unwrap();
+        for (slot, owner) in ["gateway", "ca"].into_iter().enumerate() {
+            let pin = format!("user-of-{owner}");
+            let pin_file = place.path(&format!("{owner}/user.pin"));
+            fs::write(&pin_file, &pin).unwrap();
+            fs::set_permissions(&pin_file, Permissions::from_mode(0o600)).unwrap();
+            succeeded(
+                Command::new("softhsm2-util")
+                    .arg("--module")
+                    .arg(kryoptic().unwrap())
+                    .args(["--init-token", "--slot", &slot.to_string()])
+                    .args(["--label", &format!("twinseal-{owner}")])
+                    .args(["--so-pin", "officer-1234", "--pin", &pin])
+                    .envs(place.token_environment()),
+            );
+        }
+        Self::provision(place)
+    }
+
+    fn provision(place: Self) -> Self {
         place.setup(&["init"]);
         place.edit("gateway/gateway.toml", |config| {
             for listener in ["merchants", "payers", "admin"] {
@@ -60,7 +110,10 @@ impl Place {
 
     /// The environment of a process that uses the gateway's token.
     pub fn token_environment(&self) -> [(&'static str, PathBuf); 1] {
-        [("SOFTHSM2_CONF", self.path("gateway/softhsm2.conf"))]
+        match self.module {
+            Module::SoftHsm => [("SOFTHSM2_CONF", self.path("gateway/softhsm2.conf"))],
+            Module::Kryoptic => [("KRYOPTIC_CONF", self.path("kryoptic.conf"))],
+        }
     }
 
     /// Changes a configuration.
@@ -83,14 +136,18 @@ impl Place {
 
     /// Runs `softhsm-setup` on it.
     pub fn setup(&self, arguments: &[&str]) -> Output {
-        let (command, rest) = arguments.split_first().unwrap();
-        succeeded(
-            Command::new(program("softhsm-setup"))
-                .arg(command)
-                .arg("--dir")
-                .arg(self.directory.path())
-                .args(rest),
-        )
+        // A command may be of two words.
+        let words = arguments.iter().take_while(|word| !word.starts_with('-'));
+        let (command, rest) = arguments.split_at(words.count());
+        let mut setup = Command::new(program("softhsm-setup"));
+        setup.args(command).arg("--dir").arg(self.directory.path());
+        if self.module == Module::Kryoptic {
+            setup
+                .arg("--module")
+                .arg(kryoptic().unwrap())
+                .envs(self.token_environment());
+        }
+        succeeded(setup.args(rest))
     }
 
     /// Runs a command of the gateway that is not `serve`.

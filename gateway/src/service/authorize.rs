@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use hsm::P256Point;
+use hsm::{Opening, P256Point, Sealed};
 use protocol::{
     authorization::{
-        AuthorizationRequest, AuthorizationResponse, GatewayContext, OpenedAuthorization,
-        ReceivedAuthorization,
+        AuthorizationRequest, AuthorizationResponse, BoundAuthorization, GatewayContext,
+        OpenedAuthorization, ReceivedAuthorization,
     },
     identifiers::{AuthorizationId, Digest, Jti},
     jws::Verified,
@@ -83,10 +83,9 @@ pub(crate) async fn authorize(
             )
         })?;
 
-    // The token agrees on the secret, PI opens, and its digest is one of the two signed.
-    let point = P256Point::from_uncompressed(bound.ephemeral()).map_err(hsm_refusal)?;
+    // PI opens, in the token or with the secret that the token agrees on; its digest is one of the two signed.
     let sealed_to = bound.dual_signature().claims().gateway.x5t;
-    let secret = keys
+    let opening = keys
         .encryption_key(sealed_to)
         .ok_or_else(|| {
             Refusal::new(
@@ -94,11 +93,13 @@ pub(crate) async fn authorize(
                 "it is sealed to a key that is not in use",
             )
         })?
-        .derive(&point, deadline)
+        .open(sealed(&bound)?, deadline)
         .await
         .map_err(hsm_refusal)?;
-    let opened = bound.open(secret.expose())?;
-    drop(secret);
+    let opened = match opening {
+        Opening::Secret(secret) => bound.open(secret.expose())?,
+        Opening::Plaintext(padded) => bound.opened(&padded)?,
+    };
 
     // The client is confirmed and the card issuer asked in one durable transaction.
     let command = command(gateway, &keys, opened, client, now, deadline).await?;
@@ -123,6 +124,18 @@ pub(crate) async fn authorize(
     tracing::info!(code = decision.code.digits(), amount = %decision.amount, "decided");
     Ok(AuthorizationResponse {
         receipt: receipts::sign(gateway, &decision, deadline).await?,
+    })
+}
+
+/// PI as the token takes it.
+fn sealed(bound: &BoundAuthorization) -> Result<Sealed, Refusal> {
+    let sealed = bound.sealed();
+    Ok(Sealed {
+        ephemeral: P256Point::from_uncompressed(bound.ephemeral()).map_err(hsm_refusal)?,
+        key_derivation_info: sealed.key_derivation_info(),
+        nonce: *sealed.nonce(),
+        additional_data: sealed.additional_data().to_vec(),
+        ciphertext_and_tag: sealed.ciphertext_and_tag().to_vec(),
     })
 }
 

@@ -12,6 +12,7 @@ mod observations;
 mod opening;
 mod provisioning;
 mod restarting;
+mod sealing;
 mod table;
 mod using;
 
@@ -59,6 +60,8 @@ macro_rules! agreement {
             $name, $module:
             using::a_shared_secret_is_what_software_agrees_on,
             using::a_point_off_the_curve_never_reaches_the_token,
+            sealing::what_is_sealed_opens_in_the_way_that_the_module_can,
+            sealing::rubbish_that_is_sealed_is_not_the_token_s_fault,
         }
     };
 }

@@ -10,9 +10,7 @@ use std::{
 };
 
 use hsm::waiver::{Waiver, Waivers};
-
-/// The version of Kryoptic that `softhsm-setup/install test` builds.
-const KRYOPTIC: &str = "kryoptic-1.5.4";
+use twinseal_misbehaving_module::{KRYOPTIC, kryoptic, softhsm};
 
 /// A PKCS#11 module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,9 +51,9 @@ impl Module {
     /// The shared library that is loaded.
     pub(crate) fn library(self, directory: &Path) -> PathBuf {
         match self {
-            Self::SoftHsm => softhsm(),
+            Self::SoftHsm => softhsm().unwrap().to_owned(),
             Self::Remote => installed("pkcs11/p11-kit-client.so"),
-            Self::Kryoptic => kryoptic(),
+            Self::Kryoptic => kryoptic().unwrap(),
             Self::Softokn => directory.join("softokn-with-parameters.so"),
         }
     }
@@ -140,41 +138,6 @@ fn installed(name: &str) -> PathBuf {
     .unwrap_or_else(|| panic!("{name} is missing: run `softhsm-setup/install test`"))
 }
 
-fn softhsm() -> PathBuf {
-    ["softhsm/libsofthsm2.so", "pkcs11/libsofthsm2.so"]
-        .into_iter()
-        .flat_map(|name| {
-            [
-                "/usr/lib",
-                "/usr/lib/x86_64-linux-gnu",
-                "/usr/lib/aarch64-linux-gnu",
-                "/usr/lib64",
-                "/usr/local/lib",
-                "/opt/homebrew/lib",
-            ]
-            .map(|directory| Path::new(directory).join(name))
-        })
-        .find(|path| path.exists())
-        .unwrap_or_else(|| panic!("SoftHSM is missing: run `softhsm-setup/install test`"))
-}
-
-fn kryoptic() -> PathBuf {
-    let cache = env::var_os("XDG_CACHE_HOME").map_or_else(
-        || PathBuf::from(env::var_os("HOME").unwrap()).join(".cache"),
-        PathBuf::from,
-    );
-    let library = cache
-        .join("twinseal")
-        .join(KRYOPTIC)
-        .join("libkryoptic_pkcs11.so");
-    assert!(
-        library.exists(),
-        "{} is missing: run `softhsm-setup/install test`",
-        library.display()
-    );
-    library
-}
-
 fn softhsm_configuration(directory: &Path, tokens: &Path) -> (&'static str, OsString) {
     let configuration = directory.join("softhsm2.conf");
     let text = format!(
@@ -215,7 +178,7 @@ impl Server {
         use std::os::unix::process::CommandExt as _;
         let mut process = Command::new("p11-kit")
             .args(["server", "--foreground", "--provider"])
-            .arg(softhsm())
+            .arg(softhsm().unwrap())
             .arg("--name")
             .arg(directory.join("socket"))
             .arg("pkcs11:")

@@ -111,6 +111,8 @@ fn sign(merchant: &Merchant, currency: Currency) -> Result<BatchRecord, NotAsked
         currency,
         request: merchant
             .signing
+            .active()
+            .key
             .sign(&request)
             .map_err(NotAsked::NotSigned)?,
         state: RequestState::Pending,

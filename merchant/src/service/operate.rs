@@ -194,7 +194,7 @@ fn new(
         target: wish.target,
         amount,
         request: operation
-            .sign(&merchant.signing, request)
+            .sign(&merchant.signing.active().key, request)
             .map_err(NotAsked::NotSigned)?,
         state: RequestState::Pending,
         made_at: now,

@@ -17,6 +17,7 @@ use tracing::Instrument as _;
 use super::settle::{Attempt, settle};
 use crate::{
     merchant::{Merchant, no_randomness, store_refusal},
+    own::Signing,
     store::{Consumed, NewPurchase, PurchaseState},
 };
 
@@ -46,13 +47,13 @@ pub(crate) async fn purchase(
     merchant
         .skew
         .check_window(session.session.iat, session.session.exp, now)?;
-    if session.merchant_x5t != merchant.signing_x5t {
-        // The gateway takes the request only from the key that opened the session.
-        return Err(Refusal::new(
+    // The gateway takes the request only from the key that opened the session.
+    let signing = merchant.signing.of(session.merchant_x5t).ok_or_else(|| {
+        Refusal::new(
             Problem::SessionUnknown,
-            "opened with a signing key that was replaced since",
-        ));
-    }
+            "opened with a signing key that was replaced before the last start",
+        )
+    })?;
 
     // The payer signed this order in this session, for this merchant and a gateway that can open it.
     let open = OpenSession {
@@ -65,7 +66,13 @@ pub(crate) async fn purchase(
 
     // Session and order are consumed together, with the very bytes that will be sent. The right to ask
     // is taken first, so that nobody who looks for open purchases comes in between.
-    let new = new_purchase(merchant, &verified, request.payment_information, now)?;
+    let new = new_purchase(
+        merchant,
+        &signing,
+        &verified,
+        request.payment_information,
+        now,
+    )?;
     let (xid, order) = (new.xid, new.order);
     tracing::Span::current().record("subject", tracing::field::display(xid));
     let Some(permit) = merchant.asking.begin(xid) else {
@@ -150,6 +157,7 @@ fn answer(state: &PurchaseState, while_pending: Problem) -> Result<PurchaseRespo
 
 fn new_purchase(
     merchant: &Merchant,
+    signing: &Signing,
     verified: &VerifiedPurchase,
     payment_information: String,
     now: Timestamp,
@@ -186,7 +194,7 @@ fn new_purchase(
         dual_signature: dual_signature.compact().to_owned(),
         order_disclosure: verified.order_disclosure().to_owned(),
         payment_information,
-        authorization_request: merchant.signing.sign(&request)?,
+        authorization_request: signing.key.sign(&request)?,
         now,
     })
 }

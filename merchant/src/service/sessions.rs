@@ -50,13 +50,14 @@ pub(crate) async fn open_session(merchant: &Merchant, body: &[u8]) -> Result<Str
         amount: order.total,
         gateway: OfferedGateway::new(merchant.gateway.name().clone(), &offered.chain),
     };
-    let response = merchant.signing.sign(&session)?;
+    let signing = merchant.signing.active();
+    let response = signing.key.sign(&session)?;
     let (sid, order) = (session.sid, session.order);
     let is_kept = merchant
         .store
         .add_session(NewSession {
             session,
-            merchant_x5t: merchant.signing_x5t,
+            merchant_x5t: signing.x5t,
             gateway_x5t: offered.thumbprint,
             response: response.clone(),
         })

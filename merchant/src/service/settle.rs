@@ -241,7 +241,7 @@ async fn keep(
         receipt: verified.hash(),
     };
     let response = PurchaseResponse {
-        purchase_response: merchant.signing.sign(&answer)?,
+        purchase_response: merchant.signing.active().key.sign(&answer)?,
         receipt,
     };
     merchant

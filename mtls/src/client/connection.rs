@@ -11,7 +11,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use protocol::pki::Usage;
-use rustls::{AlertDescription, client::Resumption};
+use rustls::{AlertDescription, client::Resumption, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::{net::TcpStream, task::JoinHandle};
 use tokio_rustls::TlsConnector;
@@ -33,6 +33,7 @@ pub(super) struct Connector {
     host_header: HeaderValue,
     server_name: ServerName<'static>,
     rule: Rule,
+    identity: Option<Identity>,
     tls: TlsConnector,
 }
 
@@ -86,6 +87,7 @@ impl Connector {
             host_header,
             server_name,
             rule,
+            identity: identity.cloned(),
         })
     }
 
@@ -109,6 +111,8 @@ impl Connector {
             .map_err(connect_error)?;
         // Requests are small and written whole.
         tcp.set_nodelay(true).map_err(connect_error)?;
+        // Taken before the handshake: should it be replaced meanwhile, this connection is used once.
+        let shown = self.shown();
         let tls = self
             .tls
             .connect(self.server_name.clone(), tcp)
@@ -134,7 +138,12 @@ impl Connector {
             sender,
             driver: tokio::spawn(connection.instrument(span)),
             server_chain,
+            shown,
         })
+    }
+
+    fn shown(&self) -> Option<Arc<CertifiedKey>> {
+        self.identity.as_ref().map(Identity::shown)
     }
 
     fn tls_error(&self, source: io::Error) -> ClientError {
@@ -176,6 +185,8 @@ pub(super) struct Connection {
     /// Reads and writes; ends with the connection.
     driver: JoinHandle<hyper::Result<()>>,
     server_chain: Vec<CertificateDer<'static>>,
+    /// The certificate of ours that the server saw.
+    shown: Option<Arc<CertifiedKey>>,
 }
 
 /// Why a request got no answer on a connection.
@@ -187,8 +198,17 @@ pub(super) enum SendFailure {
 }
 
 impl Connection {
-    /// Whether it is open and its server is still good: it may have expired, or been revoked.
+    /// Whether it is open, our certificate still the one that is shown, and its server still good: it may have expired,
+    /// or been revoked.
     pub(super) async fn is_usable(&mut self, connector: &Connector) -> bool {
+        let now_shown = connector.shown();
+        let is_shown = match (&self.shown, &now_shown) {
+            (Some(then), Some(now)) => Arc::ptr_eq(then, now),
+            (then, now) => then.is_none() && now.is_none(),
+        };
+        if !is_shown {
+            return false;
+        }
         if self.sender.ready().await.is_err() {
             return false;
         }

@@ -39,24 +39,18 @@ pub enum TrustError {
     },
     /// Not valid today.
     #[error(
-        "\"{ca}\" is valid from {not_before} to {not_after} (seconds since 1970), and it is {now}; \
+        "\"{ca}\" is valid from {not_before} to {not_after}, and it is {now}; \
          replace it, or set the clock"
     )]
     OutsideDates {
         /// Its subject.
         ca: String,
         /// Its first second.
-        not_before: u64,
+        not_before: Timestamp,
         /// Its last second.
-        not_after: u64,
+        not_after: Timestamp,
         /// The time it was judged at.
-        now: u64,
-    },
-    /// Revoked by the root.
-    #[error("\"{ca}\" was revoked by the root; take it out of the configuration")]
-    RevokedCa {
-        /// Its subject.
-        ca: String,
+        now: Timestamp,
     },
     /// A CRL of a form that can't be used.
     #[error("the CRL of \"{issuing_ca}\" can't be used ({reason}); get a new one from the CA")]
@@ -65,6 +59,14 @@ pub enum TrustError {
         issuing_ca: String,
         /// What is wrong.
         reason: String,
+    },
+    /// A CRL that is older than the one in use, or none where there was one.
+    #[error(
+        "the CRL of \"{issuing_ca}\" is older than the one in use, or missing; get its newest one from the CA"
+    )]
+    OlderCrl {
+        /// The CA's subject.
+        issuing_ca: String,
     },
     /// A CRL that no configured CA signed.
     #[error(
@@ -77,27 +79,24 @@ pub enum TrustError {
     },
 }
 
-/// A certificate that may sign certificates and CRLs, inside its dates.
+/// A certificate that may sign certificates and CRLs.
 pub(super) struct CaCertificate {
     der: CertificateDer<'static>,
     pub(super) subject: String,
     raw_subject: Vec<u8>,
     raw_issuer: Vec<u8>,
+    pub(super) public_key: [u8; 65],
     pub(super) validity: Validity,
-    path_length: Option<u32>,
+    pub(super) path_length: Option<u32>,
 }
 
 /// The signature is not this CA's.
 pub(super) struct NotSigned;
 
 impl CaCertificate {
-    /// Reads a CA certificate: basic constraints, key usage, P-256 and dates are checked.
-    /// `which` names it for a person.
-    pub(super) fn read(
-        der: CertificateDer<'static>,
-        which: &str,
-        now: Timestamp,
-    ) -> Result<Self, TrustError> {
+    /// Reads a CA certificate: basic constraints, key usage and P-256 are checked. `which` names it for a
+    /// person.
+    pub(super) fn read(der: CertificateDer<'static>, which: &str) -> Result<Self, TrustError> {
         let unreadable = |reason: String| TrustError::Certificate {
             which: which.to_owned(),
             reason,
@@ -123,26 +122,32 @@ impl CaCertificate {
             .flatten()
             .filter(|extension| extension.value.key_cert_sign() && extension.value.crl_sign())
             .ok_or_else(|| not_a_ca("its key usage lacks keyCertSign or cRLSign"))?;
-        p256_point(certificate.public_key()).map_err(|_| not_a_ca("its key is not of P-256"))?;
+        let public_key = p256_point(certificate.public_key())
+            .map_err(|_| not_a_ca("its key is not of P-256"))?;
         if !signature_is_es256(&certificate.signature_algorithm) {
             return Err(not_a_ca("its signature is not ecdsa-with-SHA256"));
         }
-        let validity = Validity::of(&certificate);
-        if !validity.contains(now) {
-            return Err(TrustError::OutsideDates {
-                ca: subject,
-                not_before: validity.not_before.0,
-                not_after: validity.not_after.0,
-                now: now.0,
-            });
-        }
         Ok(Self {
+            public_key,
             raw_subject: certificate.subject().as_raw().to_vec(),
             raw_issuer: certificate.issuer().as_raw().to_vec(),
             path_length: basic_constraints.value.path_len_constraint,
-            validity,
+            validity: Validity::of(&certificate),
             subject,
             der,
+        })
+    }
+
+    /// Checks that it is valid today.
+    pub(super) fn check_dates(&self, now: Timestamp) -> Result<(), TrustError> {
+        if self.validity.contains(now) {
+            return Ok(());
+        }
+        Err(TrustError::OutsideDates {
+            ca: self.subject.clone(),
+            not_before: self.validity.not_before,
+            not_after: self.validity.not_after,
+            now,
         })
     }
 

@@ -5,6 +5,7 @@ use webpki::{BorrowedCertRevocationList, CertRevocationList};
 use x509_parser::{prelude::FromDer as _, revocation_list::CertificateRevocationList};
 
 use super::{
+    Term,
     ca::{CaCertificate, TrustError, signature_is_es256},
     timestamp,
 };
@@ -21,7 +22,7 @@ type CrlNumber = [u8; 20];
 /// The path library would verify the signature of a CRL again with every path. Here it is verified
 /// once, and what the library read from it answers the look-ups.
 pub(super) struct Crl {
-    number: CrlNumber,
+    pub(super) number: CrlNumber,
     pub(super) this_update: Timestamp,
     pub(super) next_update: Timestamp,
     revoked: CertRevocationList<'static>,
@@ -109,6 +110,16 @@ impl UnverifiedCrl {
 }
 
 impl Crl {
+    /// How long it is good; `of` is its CA's subject.
+    pub(super) fn term(&self, of: &str) -> Term {
+        Term {
+            kind: "CRL",
+            of: of.to_owned(),
+            begin: self.this_update,
+            end: self.next_update,
+        }
+    }
+
     /// Whether it replaces the other one: by number, whatever the dates say.
     pub(super) fn is_newer_than(&self, other: &Crl) -> bool {
         (self.number, self.this_update) > (other.number, other.this_update)
@@ -133,7 +144,7 @@ pub(super) fn check_fresh(
         Some(crl) if now < crl.next_update => Ok(()),
         Some(crl) => refuse(format!(
             "the CRL of {whose} should have been replaced by {}, and it is {}",
-            crl.next_update.0, now.0
+            crl.next_update, now
         )),
         None => refuse(format!("there is no CRL of {whose}")),
     }

@@ -17,7 +17,7 @@ pub(crate) mod test_pki;
 mod tests;
 
 pub use ca::TrustError;
-pub use trust::{CHAIN_MAX, Trust, TrustSource, TrustWarning};
+pub use trust::{CHAIN_MAX, Standing, Term, Trust, TrustSource, TrustWarning};
 pub use verified::VerifiedCertificate;
 
 use crate::{
@@ -54,6 +54,15 @@ impl Validity {
         }
     }
 
+    fn term(self, kind: &'static str, of: &str) -> Term {
+        Term {
+            kind,
+            of: of.to_owned(),
+            begin: self.not_before,
+            end: self.not_after,
+        }
+    }
+
     fn contains(self, now: Timestamp) -> bool {
         self.not_before <= now && now <= self.not_after
     }
@@ -66,7 +75,7 @@ impl Validity {
             Problem::CertificateExpired,
             format!(
                 "{whose} is valid from {} to {}, and it is {}",
-                self.not_before.0, self.not_after.0, now.0
+                self.not_before, self.not_after, now
             ),
         ))
     }

@@ -9,7 +9,7 @@ use webpki::{
 };
 
 use super::{
-    Usage, Validity, VerifiedCertificate,
+    Usage, VerifiedCertificate,
     ca::{CaCertificate, TrustError},
     crl::{Crl, UnverifiedCrl, check_fresh},
     profile::Leaf,
@@ -52,26 +52,83 @@ pub enum TrustWarning {
     },
     /// Its `nextUpdate` has passed.
     #[error(
-        "the CRL of \"{ca}\" should have been replaced by {next_update} (seconds since 1970): \
+        "the CRL of \"{ca}\" should have been replaced by {next_update}: \
          its certificates are refused; get a new one from the CA"
     )]
     StaleCrl {
         /// The CA's subject.
         ca: String,
         /// When a new one was due.
-        next_update: u64,
+        next_update: Timestamp,
     },
+    /// It is outside its dates, or the root revoked it.
+    #[error(
+        "\"{ca}\" is left out, its certificates are refused: {reason}; take it out of the configuration"
+    )]
+    CaLeftOut {
+        /// The CA's subject.
+        ca: String,
+        /// Why.
+        reason: String,
+    },
+    /// It ends before long.
+    #[error("{0}; see to its successor")]
+    EndsSoon(Term),
     /// Its `thisUpdate` is to come.
     #[error(
-        "a CRL of \"{ca}\" is of {this_update} (seconds since 1970), which is to come, and was \
+        "a CRL of \"{ca}\" is of {this_update}, which is to come, and was \
          left out; check the clock"
     )]
     CrlFromTheFuture {
         /// The CA's subject.
         ca: String,
         /// When it says it was made.
-        this_update: u64,
+        this_update: Timestamp,
     },
+}
+
+/// How long something is good: a certificate, or a CRL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Term {
+    /// What it is: "certificate" or "CRL".
+    pub kind: &'static str,
+    /// Whose: the subject of a CA, or what the owner calls it.
+    pub of: String,
+    /// From when.
+    pub begin: Timestamp,
+    /// Until when.
+    pub end: Timestamp,
+}
+
+/// How a CRL stands to the one in use of its CA.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether it would replace that one.
+    pub is_newer: bool,
+    /// How long it is good.
+    pub term: Term,
+}
+
+impl Term {
+    /// Days until its end; negative afterwards.
+    pub fn days_left(&self, now: Timestamp) -> f64 {
+        const DAY: f64 = 24.0 * 60.0 * 60.0;
+        (self.end.0 as f64 - now.0 as f64) / DAY
+    }
+
+    /// Whether less than a quarter of it is left, and less than 30 days.
+    pub fn ends_soon(&self, now: Timestamp) -> bool {
+        let whole = self.end.0.saturating_sub(self.begin.0);
+        let left = self.end.0.saturating_sub(now.0);
+        left < whole / 4 && left < 30 * 24 * 60 * 60
+    }
+}
+
+impl std::fmt::Display for Term {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { kind, of, end, .. } = self;
+        write!(f, "the {kind} of \"{of}\" ends at {end}")
+    }
 }
 
 /// Whose certificates are trusted for what. It does not change: a new CRL makes a new `Trust`.
@@ -84,14 +141,15 @@ pub struct Trust {
 
 /// A CA as far as it is judged at each use: its dates, and its newest CRL.
 struct Authority {
-    subject: String,
-    validity: Validity,
+    ca: CaCertificate,
     crl: Option<Crl>,
 }
 
 struct IssuingCa {
     role: Role,
     anchor: TrustAnchor<'static>,
+    /// How many CAs it allows below itself, if it says so.
+    path_length: Option<u32>,
     authority: Authority,
 }
 
@@ -100,12 +158,14 @@ impl Trust {
     /// its CA; keeps of each CA the CRL with the highest number.
     ///
     /// A CRL that is missing, or too old, is no error: what depends on it is refused when it is
-    /// verified. [`Trust::warnings`] tells of it.
+    /// verified. An issuing CA that was revoked or is outside its dates is left out, so that all else
+    /// can be renewed beside it. [`Trust::warnings`] tells of both.
     ///
     /// # Errors
     /// The first certificate or CRL that can't be used, and what to do about it.
     pub fn load(source: TrustSource, now: Timestamp) -> Result<Self, TrustError> {
-        let root = CaCertificate::read(source.root, "root", now)?;
+        let root = CaCertificate::read(source.root, "root")?;
+        root.check_dates(now)?;
         let mut left_out = Vec::new();
         let root_crl = newest_crls(
             slice::from_ref(&root),
@@ -119,25 +179,37 @@ impl Trust {
         let mut roles = Vec::new();
         let mut certificates = Vec::new();
         for (role, der) in source.anchors {
-            let ca = CaCertificate::read(der, &format!("{role} CA"), now)?;
+            let ca = CaCertificate::read(der, &format!("{role} CA"))?;
             ca.check_issued_by(&root)?;
             let serial = ca.serial()?;
-            if root_crl.as_ref().is_some_and(|crl| crl.names(&serial)) {
-                return Err(TrustError::RevokedCa { ca: ca.subject });
+            let is_revoked = root_crl.as_ref().is_some_and(|crl| crl.names(&serial));
+            let reason = if is_revoked {
+                Some("the root revoked it".to_owned())
+            } else {
+                ca.check_dates(now).err().map(|error| error.to_string())
+            };
+            roles.push(reason.is_none().then_some(role));
+            if let Some(reason) = reason {
+                left_out.push(TrustWarning::CaLeftOut {
+                    ca: ca.subject.clone(),
+                    reason,
+                });
             }
-            roles.push(role);
             certificates.push(ca);
         }
+        // Those that are left out have CRLs, too, which are nobody else's.
         let crls = newest_crls(&certificates, source.crls, now, &mut left_out)?;
 
         let issuing_cas = roles
             .into_iter()
             .zip(certificates)
             .zip(crls)
-            .map(|((role, ca), crl)| {
+            .filter_map(|((role, ca), crl)| role.map(|role| (role, ca, crl)))
+            .map(|(role, ca, crl)| {
                 Ok(Arc::new(IssuingCa {
                     role,
                     anchor: ca.anchor()?,
+                    path_length: ca.path_length,
                     authority: Authority::new(ca, crl),
                 }))
             })
@@ -150,13 +222,84 @@ impl Trust {
         })
     }
 
-    /// What a person should look after: CRLs that are missing, too old, or left out.
+    /// What a person should look after: CRLs that are missing, too old, or left out, CAs that are left out, and what ends
+    /// soon.
     pub fn warnings(&self, now: Timestamp) -> Vec<TrustWarning> {
-        let issuing_cas = self.issuing_cas.iter().map(|ca| &ca.authority);
-        let judged = std::iter::once(&self.root)
-            .chain(issuing_cas)
+        let judged = self
+            .authorities()
             .filter_map(|authority| authority.warning(now));
-        self.left_out.iter().cloned().chain(judged).collect()
+        let ends_soon = self
+            .terms()
+            .filter(|term| now < term.end && term.ends_soon(now))
+            .map(TrustWarning::EndsSoon);
+        self.left_out
+            .iter()
+            .cloned()
+            .chain(judged)
+            .chain(ends_soon)
+            .collect()
+    }
+
+    /// How long the CAs and their CRLs are good.
+    pub fn terms(&self) -> impl Iterator<Item = Term> {
+        self.authorities().flat_map(Authority::terms)
+    }
+
+    /// Refuses to follow a former trust with CRLs that are older than its own, or missing: what was known to be
+    /// revoked would be good again.
+    ///
+    /// # Errors
+    /// The first CA whose CRL is older.
+    pub fn check_follows(&self, former: &Trust) -> Result<(), TrustError> {
+        for authority in self.authorities() {
+            let Some(before) = former
+                .authorities()
+                .filter(|before| before.ca.public_key == authority.ca.public_key)
+                .find_map(|before| before.crl.as_ref())
+            else {
+                continue;
+            };
+            let follows = authority
+                .crl
+                .as_ref()
+                .is_some_and(|crl| crl.number >= before.number);
+            if !follows {
+                return Err(TrustError::OlderCrl {
+                    issuing_ca: authority.ca.subject.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// How a CRL that came stands to the one in use: it is of one of the CAs, and not from the future.
+    ///
+    /// # Errors
+    /// When it can't be used.
+    pub fn stand(
+        &self,
+        der: &CertificateRevocationListDer<'_>,
+        now: Timestamp,
+    ) -> Result<Standing, TrustError> {
+        let (signer, crl) =
+            UnverifiedCrl::read(der)?.verify(self.authorities().map(|authority| &authority.ca))?;
+        // The signer is one of them.
+        let authority = self.authorities().nth(signer).unwrap_or(&self.root);
+        if crl.this_update > now {
+            return Err(TrustError::Crl {
+                issuing_ca: authority.ca.subject.clone(),
+                reason: "it is from the future".to_owned(),
+            });
+        }
+        let in_use = authority.crl.as_ref();
+        Ok(Standing {
+            is_newer: in_use.is_none_or(|in_use| crl.is_newer_than(in_use)),
+            term: crl.term(&authority.ca.subject),
+        })
+    }
+
+    fn authorities(&self) -> impl Iterator<Item = &Authority> {
+        std::iter::once(&self.root).chain(self.issuing_cas.iter().map(|ca| &ca.authority))
     }
 
     /// The CRLs of the issuing CAs that are in force, to be passed on.
@@ -204,7 +347,17 @@ impl Trust {
         let (path, issuing_ca) = self.path(&library_form, others, role, now)?;
         let leaf = Leaf::read(leaf_der)?;
         leaf.check_use(role, usage)?;
-        if path.intermediate_certificates().next().is_some() {
+        let between = path.intermediate_certificates().count();
+        // The library does not look at an anchor's own basic constraints.
+        if issuing_ca
+            .path_length
+            .is_some_and(|allowed| between > allowed as usize)
+        {
+            return Err(untrusted(format!(
+                "CAs between leaf and anchor: {between}, which is above the anchor's path length"
+            )));
+        }
+        if between > 0 {
             return Err(Refusal::new(
                 Problem::CertificateRevoked,
                 "there is no CRL of a CA between leaf and anchor",
@@ -239,8 +392,8 @@ impl Trust {
     ) -> Result<(), Refusal> {
         let issuing_ca = &issuing_ca.authority;
         certificate.validity().check("the certificate", now)?;
-        issuing_ca.validity.check("its issuing CA", now)?;
-        self.root.validity.check("the root", now)?;
+        issuing_ca.ca.validity.check("its issuing CA", now)?;
+        self.root.ca.validity.check("the root", now)?;
         check_fresh(issuing_ca.crl.as_ref(), "the issuing CA", now)?;
         check_fresh(self.root.crl.as_ref(), "the root", now)
     }
@@ -286,20 +439,23 @@ impl Trust {
 
 impl Authority {
     fn new(ca: CaCertificate, crl: Option<Crl>) -> Self {
-        Self {
-            subject: ca.subject,
-            validity: ca.validity,
-            crl,
-        }
+        Self { ca, crl }
+    }
+
+    fn terms(&self) -> impl Iterator<Item = Term> {
+        let of = &self.ca.subject;
+        let certificate = self.ca.validity.term("certificate", of);
+        let crl = self.crl.as_ref().map(|crl| crl.term(of));
+        std::iter::once(certificate).chain(crl)
     }
 
     fn warning(&self, now: Timestamp) -> Option<TrustWarning> {
-        let ca = self.subject.clone();
+        let ca = self.ca.subject.clone();
         match &self.crl {
             None => Some(TrustWarning::NoCrl { ca }),
             Some(crl) if crl.next_update <= now => Some(TrustWarning::StaleCrl {
                 ca,
-                next_update: crl.next_update.0,
+                next_update: crl.next_update,
             }),
             Some(_) => None,
         }
@@ -319,7 +475,7 @@ fn newest_crls(
         if crl.this_update > now {
             left_out.push(TrustWarning::CrlFromTheFuture {
                 ca: cas[signer].subject.clone(),
-                this_update: crl.this_update.0,
+                this_update: crl.this_update,
             });
         } else if newest[signer]
             .as_ref()

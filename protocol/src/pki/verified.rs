@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
 use rustls_pki_types::CertificateDer;
 
-use super::{Usage, Validity, profile::Leaf, untrusted};
+use super::{Term, Usage, Validity, profile::Leaf, untrusted};
 use crate::{
     identifiers::Digest,
     names::{PartyName, Role},
@@ -88,6 +88,11 @@ impl VerifiedCertificate {
     /// The last second of its validity.
     pub fn not_after(&self) -> Timestamp {
         self.validity().not_after
+    }
+
+    /// How long it is good; `of` is what its owner calls it.
+    pub fn term(&self, of: &str) -> Term {
+        self.validity().term("certificate", of)
     }
 
     pub(super) fn validity(&self) -> Validity {

@@ -125,7 +125,7 @@ impl Desk {
         });
         match used {
             Some(issued) if issued.spki_sha256 == request.spki_sha256 => {
-                return again(&layout, label.role(), issued);
+                return again(&layout, issued);
             }
             Some(_) => return Err(Refused::Used),
             None => {}
@@ -155,9 +155,7 @@ impl Desk {
         }
         let leaf = Leaf::of(former.der()).ok_or(Refused::OtherUse)?;
         // As it is in the file: what was revoked a moment ago is, too.
-        if Crl::of(&layout, Some(shown.role()))?.names(&leaf.serial) {
-            return Err(Refused::Revoked);
-        }
+        refuse_revoked(&layout, &leaf)?;
         let request = Request::read(body)?;
         self.catch_up(&layout)?;
         let by = former.thumbprint().to_string();
@@ -170,7 +168,7 @@ impl Desk {
             .issued()
             .find(|issued| issued.asked.as_ref() == Some(&asked))
         {
-            return again(&layout, shown.role(), issued);
+            return again(&layout, issued);
         }
         let certified = Certified {
             name: former.name(),
@@ -313,7 +311,7 @@ fn chosen(label: Option<Label>, invited: &[Label]) -> Result<Label, Refused> {
 }
 
 /// A certificate that was issued before: its answer may have been lost.
-fn again(layout: &Layout, role: Role, issued: &Issued) -> Result<Vec<u8>, Refused> {
+fn again(layout: &Layout, issued: &Issued) -> Result<Vec<u8>, Refused> {
     let der = STANDARD
         .decode(&issued.certificate)
         .ok()
@@ -322,13 +320,20 @@ fn again(layout: &Layout, role: Role, issued: &Issued) -> Result<Vec<u8>, Refuse
             Failure::new("the journal's certificate is damaged; put it back from a backup")
         })?;
     let leaf = Leaf::of(&der).ok_or_else(|| Failure::new("the journal has no certificate"))?;
-    if Crl::of(layout, Some(role))?.names(&leaf.serial) {
-        return Err(Refused::Revoked);
-    }
+    refuse_revoked(layout, &leaf)?;
     tracing::info!(
         subject = issued.subject,
         serial = issued.serial,
         "told again"
     );
     Ok(der)
+}
+
+/// Refuses a certificate that its CA revoked, or whose CA is retired.
+fn refuse_revoked(layout: &Layout, leaf: &Leaf) -> Result<(), Refused> {
+    let ca = layout.issuer_of(leaf).ok_or(Refused::Revoked)?;
+    if Crl::of_ca(layout, ca)?.names(&leaf.serial) {
+        return Err(Refused::Revoked);
+    }
+    Ok(())
 }

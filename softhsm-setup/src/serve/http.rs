@@ -17,6 +17,7 @@ use hyper::{
 use mtls::{
     body::{self, BodyError},
     exchange::{self, Answer, BODY_TIME_MAX},
+    pem,
     server::Peer,
 };
 use rustls_pki_types::CertificateDer;
@@ -26,6 +27,7 @@ use super::{
     desk::{Desk, Refused},
     guard::{Credentials, Guard},
 };
+use crate::layout::Layout;
 
 /// What a request may hold: one of P-256 has less than 1 KiB.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -40,8 +42,7 @@ pub(crate) struct Service {
     desk: Arc<Mutex<Desk>>,
     waiting: Semaphore,
     guard: Guard,
-    /// As they are told.
-    cas: Bytes,
+    layout: Layout,
 }
 
 /// Why there is no certificate.
@@ -66,13 +67,23 @@ impl From<Refused> for Failure {
 }
 
 impl Service {
-    pub(super) fn new(desk: Arc<Mutex<Desk>>, cas: &[CertificateDer<'_>]) -> Self {
+    pub(super) fn new(layout: Layout, desk: Arc<Mutex<Desk>>) -> Self {
         Self {
             desk,
             waiting: Semaphore::new(WAITING_MAX),
             guard: Guard::new(),
-            cas: wire::write(&certs_only::write(cas)).into(),
+            layout,
         }
+    }
+
+    /// The certificates of all CAs, as they are now: one may have taken another's place.
+    fn cas(&self) -> Result<Bytes, Failure> {
+        let cas = self.layout.cas().into_iter();
+        let certificates = cas
+            .map(|ca| pem::certificate(&self.layout.certificate_of(ca)))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| Refused::Failed(crate::Failure::new(error.to_string())))?;
+        Ok(wire::write(&certs_only::write(&certificates)).into())
     }
 
     /// Has the desk decide something.
@@ -128,7 +139,7 @@ async fn route(
         return Err(Failure::Method(allow));
     }
     match operation {
-        Operation::CaCerts => Ok(told(wire::CERTS_ONLY, service.cas.clone())),
+        Operation::CaCerts => Ok(told(wire::CERTS_ONLY, service.cas()?)),
         Operation::CsrAttrs => {
             let attributes = wire::write(&request::attributes());
             Ok(told(wire::CSR_ATTRS, attributes.into()))

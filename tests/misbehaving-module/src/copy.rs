@@ -7,16 +7,7 @@ use std::{
     thread,
 };
 
-/// Where distributions put SoftHSM.
-const SOFTHSM: [&str; 7] = [
-    "/usr/lib/softhsm/libsofthsm2.so",
-    "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
-    "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
-    "/usr/lib64/softhsm/libsofthsm2.so",
-    "/usr/lib64/pkcs11/libsofthsm2.so",
-    "/usr/local/lib/softhsm/libsofthsm2.so",
-    "/opt/homebrew/lib/softhsm/libsofthsm2.so",
-];
+use crate::installed::softhsm;
 
 /// A module of its own, with a state of its own, that does as it is told.
 pub struct ModuleCopy {
@@ -57,12 +48,23 @@ impl ModuleCopy {
         fs::rename(self.beside(".control.new"), self.beside(".control"))
     }
 
-    /// What stands after a name in its report, which its next call writes: somebody has to call it. `lines` is what it
-    /// does besides.
+    /// What stands after a name in its report.
+    ///
+    /// # Errors
+    /// As [`ModuleCopy::report`].
+    pub fn reported(&self, lines: &str, name: &str) -> io::Result<String> {
+        let report = self.report(lines)?;
+        let value = report
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(value.unwrap_or_default().to_owned())
+    }
+
+    /// Its report, which its next call writes: somebody has to call it. `lines` is what it does besides.
     ///
     /// # Errors
     /// When the files can't be written or read.
-    pub fn reported(&self, lines: &str, name: &str) -> io::Result<String> {
+    pub fn report(&self, lines: &str) -> io::Result<String> {
         let number = self.reports.fetch_add(1, Ordering::Relaxed) + 1;
         self.does(&format!("{lines}\nreport {number}"))?;
         loop {
@@ -71,10 +73,7 @@ impl ModuleCopy {
                 read => read.unwrap_or_default(),
             };
             if report.starts_with(&format!("report {number}\n")) {
-                let value = report
-                    .lines()
-                    .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-                return Ok(value.unwrap_or_default().to_owned());
+                return Ok(report);
             }
             thread::yield_now();
         }
@@ -83,15 +82,6 @@ impl ModuleCopy {
     fn beside(&self, ending: &str) -> PathBuf {
         PathBuf::from(format!("{}{ending}", self.path.display()))
     }
-}
-
-/// SoftHSM.
-///
-/// # Errors
-/// When it is not there.
-pub fn softhsm() -> io::Result<&'static Path> {
-    let mut places = SOFTHSM.into_iter().map(Path::new);
-    places.find(|path| path.exists()).ok_or_else(missing)
 }
 
 /// Copies the only SoftHSM token of a directory, keys and PINs included, as one of another label and serial number: what

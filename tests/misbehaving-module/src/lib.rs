@@ -63,6 +63,7 @@ mod copy;
 mod counts;
 mod delay;
 mod functions;
+mod installed;
 mod module;
 mod objects;
 mod places;
@@ -70,8 +71,9 @@ mod sessions;
 mod table;
 mod wrapped;
 
-pub use copy::{ModuleCopy, duplicate_token, softhsm, this_library};
+pub use copy::{ModuleCopy, duplicate_token, this_library};
 use cryptoki_sys::{CK_FUNCTION_LIST, CK_RV, CKR_ARGUMENTS_BAD, CKR_OK};
+pub use installed::{KRYOPTIC, kryoptic, softhsm};
 
 /// C_GetFunctionList of PKCS#11 v2.40.
 ///

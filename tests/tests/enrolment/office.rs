@@ -211,17 +211,26 @@ impl Office {
 
     /// Asks with a certificate and its key.
     pub(crate) fn reenrol(&self, path: &str, certificate: &str, key: &str, body: &str) -> Answer {
-        self.curl(
+        let asked = Asked {
+            key: key.to_owned(),
+            body: body.to_owned(),
+        };
+        let mut curl = self.reenrol_command(path, certificate, &asked);
+        answer(curl.spawn().unwrap())
+    }
+
+    pub(crate) fn reenrol_command(&self, path: &str, certificate: &str, asked: &Asked) -> Command {
+        self.curl_command(
             path,
             &[
                 "--cert",
                 certificate,
                 "--key",
-                key,
+                &asked.key,
                 "--header",
                 "Content-Type: application/pkcs10",
                 "--data-binary",
-                &format!("@{body}"),
+                &format!("@{}", asked.body),
             ],
         )
     }
@@ -332,12 +341,10 @@ impl Office {
 }
 
 fn setup(directory: &TempDir, arguments: &[&str]) -> Output {
-    let (command, rest) = arguments.split_first().unwrap();
     Command::new(program("softhsm-setup"))
-        .arg(command)
+        .args(arguments)
         .arg("--dir")
         .arg(directory.path())
-        .args(rest)
         .output()
         .unwrap()
 }

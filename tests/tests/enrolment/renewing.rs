@@ -1,6 +1,6 @@
 //! simplereenroll: the certificate that is shown in TLS is renewed, and no other.
 
-use crate::office::{Office, certificate_text, openssl};
+use crate::office::{Office, answer_if_any, certificate_text, openssl};
 
 #[test]
 fn each_party_renews_each_certificate_with_the_same_key_or_a_new_one_and_keeps_its_names() {
@@ -95,18 +95,51 @@ fn a_revoked_certificate_is_not_renewed_from_the_moment_on_that_it_is_revoked() 
     assert_eq!(good.status, 200, "{}", good.body);
     office.setup(&["revoke", "--certificate", &certificate]);
     // The listener may not have read the CRL yet; who decides has.
-    let refused = office.reenrol("simplereenroll", &certificate, &asked.key, &asked.body);
-    assert_eq!(refused.status, 403, "{}", refused.body);
-    assert!(refused.body.contains("revoked"), "{}", refused.body);
-    // After a restart it does not come as far as that.
-    let office = office.crash();
-    let mut curl = office.curl_command(
-        "simplereenroll",
-        &["--cert", &certificate, "--key", &asked.key, "--data", "x"],
-    );
-    let output = curl.output().unwrap();
-    assert!(!output.status.success(), "{output:?}");
+    let mut curl = office.reenrol_command("simplereenroll", &certificate, &asked);
+    if let Some(refused) = answer_if_any(curl.spawn().unwrap()) {
+        assert_eq!(refused.status, 403, "{}", refused.body);
+        assert!(refused.body.contains("revoked"), "{}", refused.body);
+    }
+    // Once it has, it does not come as far as that.
+    office.hears("the CAs and CRLs of the files are in use");
+    let mut curl = office.reenrol_command("simplereenroll", &certificate, &asked);
+    assert!(answer_if_any(curl.spawn().unwrap()).is_none());
+    office.hears("certificate-revoked");
     assert_eq!(office.issued_for("urn:twinseal:client:payer"), 2);
+}
+
+#[test]
+fn once_a_ca_took_another_s_place_it_renews_what_the_former_one_issued() {
+    let office = Office::open();
+    let (first, second) = (office.request("first"), office.request("second"));
+    let former = office.enrolled("client", "first", &first);
+    let revoked = office.enrolled("client", "second", &second);
+    office.setup(&["ca", "replace", "--role", "client"]);
+    let pem = office.print_certs("cas", &office.curl("cacerts", &[]));
+    assert_eq!(pem.matches("BEGIN CERTIFICATE").count(), 5, "{pem}");
+    let renewed = office.reenrol("simplereenroll", &former, &first.key, &first.body);
+    let renewed = office.certificate("renewed", &renewed);
+    let issued_by = |file: &str, ca: &str| {
+        let issuer = openssl(&["x509", "-noout", "-issuer", "-in", file]);
+        assert!(issuer.trim().ends_with(ca), "{issuer}");
+    };
+    issued_by(&former, "Twinseal client CA");
+    issued_by(&renewed, "Twinseal client CA 2");
+    let verdict = office.openssl_verify(&renewed, "client-ca-2");
+    assert!(verdict.status.success(), "{verdict:?}");
+    // The CRL that counts is that of the CA which issued.
+    office.setup(&["revoke", "--certificate", &revoked]);
+    let mut curl = office.reenrol_command("simplereenroll", &revoked, &second);
+    if let Some(refused) = answer_if_any(curl.spawn().unwrap()) {
+        assert_eq!(refused.status, 403, "{}", refused.body);
+    }
+    let journal = office.journal();
+    let replaced = journal
+        .iter()
+        .find(|entry| entry["how"] == "replace")
+        .unwrap();
+    let (ca, usage) = (&replaced["ca"], &replaced["usage"]);
+    assert_eq!((ca, usage), (&"root-ca".into(), &"ca".into()));
 }
 
 #[test]

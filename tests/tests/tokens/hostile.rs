@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use hyper::{HeaderMap, body::Bytes};
+use protocol::{authorization::AuthorizationBody, identifiers::Digest};
 use tokio::task::JoinSet;
 use twinseal_tests::{
     parties::{Parties, euros},
@@ -22,7 +23,7 @@ enum Rubbish {
     Noise,
     /// A purchase whose ephemeral key is not on the curve.
     OffTheCurve,
-    /// A purchase whose sealed part was changed.
+    /// A purchase whose sealed part was changed, by a merchant who signs what it sends: it reaches the token.
     Changed,
     /// New TLS connections: each costs the token a signature.
     Handshakes,
@@ -43,7 +44,17 @@ fn bad_purchase(parties: &Parties, rubbish: Rubbish) -> Bytes {
         let last = parts.last_mut().unwrap();
         *last = protocol::encoding::base64url(&[7; 16]);
     }
-    body["payment_information"] = parts.join(".").into();
+    let sealed = parts.join(".");
+    if let Rubbish::Changed = rubbish {
+        let mut request = purchase.request.clone();
+        request.pih = Digest::of(sealed.as_bytes());
+        let signed = AuthorizationBody {
+            payment_information: sealed,
+            ..parties.body(&request, &purchase.signed)
+        };
+        return serde_json::to_vec(&signed).unwrap().into();
+    }
+    body["payment_information"] = sealed.into();
     serde_json::to_vec(&body).unwrap().into()
 }
 
@@ -72,9 +83,17 @@ async fn sends(parties: Arc<Parties>, service: Arc<Service>, rubbish: Rubbish) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rubbish_at_full_rate_takes_no_token_away_and_fails_no_honest_purchase() {
-    let place = Place::new();
-    let honest = Parties::of(&place);
-    let parties = Arc::new(Parties::of(&place));
+    rubbish_harms_nobody(&Place::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_does_it_where_the_token_itself_opens_it() {
+    rubbish_harms_nobody(&Place::in_kryoptic()).await;
+}
+
+async fn rubbish_harms_nobody(place: &Place) {
+    let honest = Parties::of(place);
+    let parties = Arc::new(Parties::of(place));
     let service = Arc::new(place.start_gateway());
     let merchant = honest.to_gateway(&service);
     let stop = Arc::new(AtomicBool::new(false));

@@ -50,6 +50,7 @@ pub(crate) fn observe(subject: &Subject<'_>) -> Observed<Vec<Row>> {
     let wrapped = [&[0x04, 65], &bare[..]].concat();
     let secret = peer.secret(&session)?;
     let hashed = digest(&SHA256, &[&secret[..], &[0, 0, 0, 1]].concat());
+    let counted = digest(&SHA256, &[&[0, 0, 0, 1], &secret[..]].concat());
     let derived = |kdf, point: &[u8], expected: &[u8]| {
         derived(&session, key, Ecdh1DeriveParams::new(kdf, point), expected)
     };
@@ -81,6 +82,10 @@ pub(crate) fn observe(subject: &Subject<'_>) -> Observed<Vec<Row>> {
         Row::new(
             "CKM_ECDH1_DERIVE with CKD_SHA256_KDF",
             derived(EcKdf::sha256(&[]), &bare, hashed.as_ref())?,
+        ),
+        Row::new(
+            "the same with CKD_SHA256_KDF_SP800",
+            derived(EcKdf::sha256_sp800(&[]), &bare, counted.as_ref())?,
         ),
         Row::new("C_Encrypt with CKM_AES_GCM", {
             let mut nonce = [7; 12];

@@ -6,7 +6,7 @@ use super::signing_problem;
 use crate::{
     names::Role,
     pki::{
-        TrustError, Usage,
+        TrustError, TrustWarning, Usage,
         test_pki::{NOW, TestCa, TestPki, at},
     },
     problem::Problem,
@@ -51,16 +51,37 @@ fn an_issuing_ca_is_a_ca_for_certificates_and_crls() {
 }
 
 #[test]
-fn an_issuing_ca_outside_its_dates_is_not_loaded() {
+fn an_issuing_ca_outside_its_dates_is_left_out_and_the_others_are_trusted() {
     for change in [
         |params: &mut CertificateParams| params.not_after = at(NOW.minus(1)),
         |params: &mut CertificateParams| params.not_before = at(NOW.plus(1)),
     ] {
-        assert!(matches!(
-            load_with_merchant_ca(change),
-            Some(TrustError::OutsideDates { .. })
-        ));
+        let mut pki = TestPki::new();
+        let outside = pki.root.issuing_ca("Outside CA", change);
+        pki.crls[1] = outside.crl(1, &[]);
+        pki.issuing_cas[1] = (Role::Merchant, outside);
+        assert_left_out(&pki, "CN=Outside CA");
     }
+}
+
+/// The merchants' CA is not trusted, which is told; all else is.
+fn assert_left_out(pki: &TestPki, ca: &str) {
+    let trust = pki.trust();
+    let judged = |role| {
+        let issued = pki.issue(role, Usage::MessageSigning);
+        let chain = std::slice::from_ref(&issued.der);
+        trust.verify(chain, role, Usage::MessageSigning, NOW)
+    };
+    assert_eq!(
+        judged(Role::Merchant).unwrap_err().problem,
+        Problem::CertificateUntrusted
+    );
+    judged(Role::Client).unwrap();
+    let warnings = trust.warnings(NOW);
+    let told = warnings
+        .iter()
+        .any(|warning| matches!(warning, TrustWarning::CaLeftOut { ca: told, .. } if told == ca));
+    assert!(told, "{warnings:?}");
 }
 
 #[test]
@@ -92,18 +113,56 @@ fn the_root_is_no_issuing_ca() {
 }
 
 #[test]
-fn an_issuing_ca_that_the_root_revoked_is_not_loaded() {
+fn an_issuing_ca_that_the_root_revoked_is_left_out_and_the_others_are_trusted() {
     let mut pki = TestPki::new();
     let revoked = pki.root.issuing_ca("Revoked CA", |params| {
         params.serial_number = Some(SerialNumber::from(99));
     });
+    // Its CRL stays in the configuration, and is no stranger's.
+    pki.crls[1] = revoked.crl(1, &[]);
     pki.issuing_cas[1] = (Role::Merchant, revoked);
-    pki.crls.remove(1);
     pki.root_crl = pki.root.crl(2, &[99]);
-    assert!(matches!(
-        pki.load(NOW),
-        Err(TrustError::RevokedCa { ca }) if ca == "CN=Revoked CA"
-    ));
+    assert_left_out(&pki, "CN=Revoked CA");
+}
+
+#[test]
+fn a_trust_is_not_followed_by_one_with_older_crls() {
+    let mut pki = TestPki::new();
+    let first = pki.trust();
+    pki.crls[1] = pki.issuing_cas[1].1.crl(7, &[]);
+    let second = pki.trust();
+    second.check_follows(&first).unwrap();
+    second.check_follows(&second).unwrap();
+    let refused = first.check_follows(&second);
+    assert!(matches!(refused, Err(TrustError::OlderCrl { .. })));
+    // Nor by one that has none any more.
+    pki.crls.remove(1);
+    let without = pki.trust().check_follows(&second);
+    assert!(matches!(without, Err(TrustError::OlderCrl { .. })));
+    // A CA of the same name and another key has CRLs of its own.
+    let other = pki.root.issuing_ca("Test merchant CA", |_| {});
+    pki.crls.push(other.crl(1, &[]));
+    pki.issuing_cas[1] = (Role::Merchant, other);
+    pki.trust().check_follows(&second).unwrap();
+}
+
+#[test]
+fn what_ends_soon_is_told_before_it_ends() {
+    let pki = TestPki::new();
+    let trust = pki.trust();
+    let ends = trust
+        .terms()
+        .filter(|term| term.kind == "CRL")
+        .map(|term| term.end);
+    let first_end = ends.min().unwrap();
+    let told = |now| {
+        trust
+            .warnings(now)
+            .iter()
+            .any(|warning| matches!(warning, TrustWarning::EndsSoon(_)))
+    };
+    assert!(!told(NOW));
+    assert!(told(first_end.minus(1)));
 }
 
 #[test]

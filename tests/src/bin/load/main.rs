@@ -12,6 +12,7 @@
     reason = "a program for developers: what fails ends it, what it finds it prints"
 )]
 
+mod network;
 mod soak;
 
 use std::{
@@ -35,6 +36,7 @@ use aws_lc_rs::{
 use clap::Parser;
 use hyper::body::Bytes;
 use mtls::client::HttpClient;
+use network::Network;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 use twinseal_tests::{
@@ -68,8 +70,12 @@ struct Options {
     /// Go on for so many minutes instead, and tell each half minute what memory and latency are: an hour is a soak.
     #[arg(long, value_name = "MINUTES")]
     soak: Option<u64>,
-    /// Print JSON.
+    /// Have each call to the token take 2 ms, 30 at a time, as a network HSM does, and tell how much of that is used; give
+    /// some --sessions.
     #[arg(long, conflicts_with = "soak")]
+    network_hsm: bool,
+    /// Print JSON.
+    #[arg(long, conflicts_with_all = ["soak", "network_hsm"])]
     json: bool,
 }
 
@@ -103,6 +109,8 @@ fn main() {
         None => sign(&parties, options.warm_up + options.requests),
     };
 
+    let floor_module = place.configured("gateway/gateway.toml", "token", "module");
+    let mut network = options.network_hsm.then(|| Network::before(&place));
     let [token] = place.token_environment();
     let gateway = Service::start(
         "twinseal-gateway",
@@ -119,13 +127,16 @@ fn main() {
         .map(|_| parties[0].to_gateway(&gateway))
         .collect();
     if let Some(minutes) = options.soak {
-        let leak = Floor::measure(&place, 20_000).derive_leak;
+        let leak = Floor::measure(&place, &floor_module, 20_000).derive_leak;
         let parties: Arc<[Parties]> = parties.into();
         soak::run(&runtime, &parties, &links, gateway.pid(), minutes, leak);
         return;
     }
     let (warm_up, measured) = bodies.split_at(options.warm_up);
     runtime.block_on(send(&links, warm_up));
+    if let Some(network) = &mut network {
+        network.begin();
+    }
     eprintln!("sending {} purchases", measured.len());
     let cpu_before = process_cpu(gateway.pid());
     let started = Instant::now();
@@ -133,10 +144,14 @@ fn main() {
     let elapsed = started.elapsed();
     let cpu = process_cpu(gateway.pid()) - cpu_before;
     drop(links);
-    drop(gateway);
 
-    let floor = Floor::measure(&place, 20_000);
+    let used = network.as_ref().map(|network| network.used(elapsed));
+    drop(gateway);
+    let floor = Floor::measure(&place, &floor_module, 20_000);
     report(&options, elapsed, cpu, &floor);
+    if let Some(used) = used {
+        println!("of what the network HSM can do  {used:8.2}");
+    }
 }
 
 /// Builds the programs and the floor, so that one command is enough.
@@ -229,10 +244,9 @@ struct Floor {
 }
 
 impl Floor {
-    fn measure(place: &Place, count: u32) -> Self {
-        let module = place.configured("gateway/gateway.toml", "token", "module");
+    fn measure(place: &Place, module: &str, count: u32) -> Self {
         let output = Command::new(twinseal_tests::service::program("examples/floor"))
-            .args([module.as_str(), "twinseal-gateway"])
+            .args([module, "twinseal-gateway"])
             .arg(place.path("gateway/user.pin"))
             .arg(count.to_string())
             .envs(place.token_environment())
