@@ -1,6 +1,6 @@
 //! `serve`: build everything, listen, ask about what was open, and on a signal finish what is running.
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, path::Path, sync::Arc};
 
 use mtls::{
     SharedTrust,
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Serves until SIGTERM or SIGINT.
-pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Error>> {
     // From now on it ends nothing.
     let hang_up = signal(SignalKind::hangup())?;
     let files = Files::of(&config);
@@ -50,6 +50,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let reload = Reload {
         merchant: Arc::clone(&merchant),
         identity,
+        path: path.to_owned(),
         config: Arc::new(config),
         terms,
     };
