@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     config::{ClientCertificates, Config},
+    enrolment::Renewals,
     http,
     merchant::Merchant,
     own::Own,
@@ -34,6 +35,7 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
         SharedTrust::clone(&own.trust),
         client_auth,
     )?;
+    let renewals = Renewals::of(&config, &own.trust)?;
     let store = Store::open(&config.path(&config.store.path))?;
     let (identity, terms) = (own.keys.identity.clone(), own.keys.terms.clone());
     let merchant = Arc::new(Merchant::new(&config, own, store)?);
@@ -41,6 +43,7 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
     let listener = Listener::bind_tls(config.listen, tls, config.limits.of_listener()).await?;
     tracing::info!(listener = "payers", address = %listener.local_address(), "listening");
     let asking = tokio::spawn(service::settle_what_is_open(Arc::clone(&merchant)));
+    let renewing = renewals.map(|renewals| tokio::spawn(renewals.keep()));
     let forgetting = tokio::spawn(service::forget_what_is_unused(Arc::clone(&merchant)));
     let fetching = tokio::spawn(mtls::crl_fetch::keep_young(
         config.trust.fetch.clone(),
@@ -71,6 +74,10 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
     forgetting.abort();
     fetching.abort();
     reloading.abort();
+    if let Some(renewing) = renewing {
+        // A renewal that is cut off here is completed after the next start.
+        renewing.abort();
+    }
     tracing::info!("drained and stopped");
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 use std::fs;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use protocol::{identifiers::Digest, names::Role};
 use rcgen::{
     CertificateParams, CertificateRevocationListParams, IsCa, Issuer, KeyIdMethod,
@@ -14,6 +15,8 @@ use time::{Duration, OffsetDateTime};
 use crate::{
     Failure,
     ca::Ca,
+    issue::hex,
+    journal::{Asked, Event, How, Issued, Journal},
     layout::{Layout, LockedLayout, Readers},
     leaf::Leaf,
     profiles,
@@ -143,9 +146,12 @@ impl<'a> Authority<'a> {
         Ok(Self { ca, layout, issuer })
     }
 
-    /// Issues a certificate, in PEM: the root to issuing CAs, an issuing CA to parties.
+    /// Issues a certificate, in PEM: the root to issuing CAs, an issuing CA to parties. It is in the journal when this
+    /// returns.
     pub(crate) fn issue(
         &self,
+        journal: &mut Journal,
+        origin: Origin,
         params: &CertificateParams,
         public: &PublicPoint,
     ) -> Result<String, Failure> {
@@ -155,10 +161,17 @@ impl<'a> Authority<'a> {
                 self.ca.label()
             )));
         }
-        params
-            .signed_by(public, &self.issuer)
-            .map(|certificate| certificate.pem())
-            .map_err(|error| Failure::new(format!("the {} did not sign: {error}", self.ca.label())))
+        let certificate = params.signed_by(public, &self.issuer).map_err(|error| {
+            Failure::new(format!("the {} did not sign: {error}", self.ca.label()))
+        })?;
+        enter(
+            self.layout,
+            journal,
+            &self.ca.label(),
+            origin,
+            certificate.der(),
+        )?;
+        Ok(certificate.pem())
     }
 
     /// Signs the first CRL, which is empty, of a CA whose certificate is not in its file yet.
@@ -245,16 +258,99 @@ pub(crate) fn certify_ca(
     params: &CertificateParams,
 ) -> Result<String, Failure> {
     let public = PublicPoint(token.public(label)?);
+    let mut journal = Journal::open(layout)?;
+    let origin = Origin::of(How::Init);
     if role.is_some() {
-        return Authority::open(layout, token, None)?.issue(params, &public);
+        return Authority::open(layout, token, None)?.issue(&mut journal, origin, params, &public);
     }
     let key = TokenKey {
         token,
         label: label.to_owned(),
         public,
     };
-    params
+    let certificate = params
         .self_signed(&key)
-        .map(|certificate| certificate.pem())
-        .map_err(|error| Failure::new(format!("the root CA did not sign: {error}")))
+        .map_err(|error| Failure::new(format!("the root CA did not sign: {error}")))?;
+    enter(layout, &mut journal, label, origin, certificate.der())?;
+    Ok(certificate.pem())
+}
+
+/// Writes into the journal what a CA signed.
+fn enter(
+    layout: &LockedLayout,
+    journal: &mut Journal,
+    ca: &str,
+    origin: Origin,
+    der: &[u8],
+) -> Result<(), Failure> {
+    let leaf = Leaf::of(der).ok_or_else(|| {
+        Failure::new(format!(
+            "the {} signed something that is no certificate; this is an error of the program: report it",
+            ca
+        ))
+    })?;
+    let issued = Issued {
+        how: origin.how,
+        ca: ca.to_owned(),
+        serial: hex(&leaf.serial),
+        subject: leaf.whose(),
+        usage: match leaf.purpose {
+            Some(purpose) => purpose.as_str(),
+            None if leaf.is_ca => "ca",
+            // The enrolment service's has no profile of a party.
+            None => "tls-server",
+        }
+        .to_owned(),
+        spki_sha256: leaf.spki_sha256,
+        certificate_sha256: Digest::of(der),
+        not_after: leaf.not_after.unix_timestamp(),
+        certificate: STANDARD.encode(der),
+        asked: origin.asked,
+    };
+    journal.append(layout, Event::Issued(issued))
+}
+
+/// Writes into the journal what a CA of the directory signed before there was one, as far as it is in a file.
+pub(crate) fn enter_found(layout: &LockedLayout) -> Result<(), Failure> {
+    let mut journal = Journal::open(layout)?;
+    let mut known = Vec::new();
+    for ca in layout.cas() {
+        known.push((ca, Leaf::open(&layout.certificate_of(ca))?));
+    }
+    for file in layout.certificates()? {
+        // What is none was looked at where it belongs.
+        let Ok(leaf) = Leaf::open(&file) else {
+            continue;
+        };
+        let Some((ca, _)) = known.iter().find(|(_, ca)| ca.has_signed(&leaf)) else {
+            continue;
+        };
+        let digest = Digest::of(&leaf.der);
+        if !journal
+            .issued()
+            .any(|issued| issued.certificate_sha256 == digest)
+        {
+            enter(
+                layout,
+                &mut journal,
+                &ca.label(),
+                Origin::of(How::Found),
+                &leaf.der,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// How a certificate comes to be, and who asked for it.
+pub(crate) struct Origin {
+    pub(crate) how: How,
+    pub(crate) asked: Option<Asked>,
+}
+
+impl Origin {
+    /// Nobody asked over the network.
+    pub(crate) const fn of(how: How) -> Self {
+        Self { how, asked: None }
+    }
 }

@@ -1,11 +1,14 @@
 //! The command line.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use protocol::names::Role;
 
-use crate::profiles::{ISSUING_CA_DAYS, LEAF_DAYS, Purpose};
+use crate::profiles::{ENROLLED_DAYS, ISSUING_CA_DAYS, LEAF_DAYS, Purpose};
 
 /// Provisions Twinseal: tokens and the keys in them, certificate authorities, certificates, CRLs,
 /// configurations.
@@ -112,6 +115,48 @@ pub(crate) enum Command {
     /// Have an issuing CA take another one's place.
     #[command(subcommand)]
     Ca(CaCommand),
+    /// Show what the CAs issued and revoked.
+    Journal {
+        #[command(flatten)]
+        place: Place,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Invite a party to enrol: print a secret with which it gets its certificates from `serve`, once each.
+    Invite {
+        #[command(flatten)]
+        place: Place,
+        /// What the party is.
+        #[arg(long, value_enum)]
+        role: InvitedRole,
+        /// The party's id: the last part of its URN.
+        #[arg(long, value_name = "ID")]
+        name: String,
+        /// A DNS name of a merchant's shop; may be given several times.
+        #[arg(long, value_name = "NAME")]
+        dns: Vec<String>,
+        /// An IP address of a merchant's shop; may be given several times.
+        #[arg(long, value_name = "ADDRESS")]
+        ip: Vec<IpAddr>,
+        /// How many hours the secret is good.
+        #[arg(long, default_value_t = 72, value_parser = clap::value_parser!(i64).range(1..=8760))]
+        valid_hours: i64,
+    },
+    /// Serve enrolment and renewal (EST, RFC 7030) until SIGTERM or SIGINT.
+    Serve {
+        #[command(flatten)]
+        place: Place,
+        /// Where.
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8643")]
+        listen: SocketAddr,
+        /// How many days an enrolled certificate is good.
+        #[arg(long, default_value_t = ENROLLED_DAYS, value_parser = clap::value_parser!(i64).range(1..=1825))]
+        days: i64,
+        /// How the log on standard error is written. RUST_LOG says how much of it.
+        #[arg(long, value_enum, default_value = "text")]
+        log: LogFormat,
+    },
     /// Make a further client: key, certificate, configuration, instruments. Its accounts are the gateway's to add.
     Client {
         #[command(flatten)]
@@ -190,4 +235,31 @@ impl From<RoleArgument> for Role {
             RoleArgument::Gateway => Role::Gateway,
         }
     }
+}
+
+/// Who can be invited: the gateway's keys are made in its token, and `issue` certifies them.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum InvitedRole {
+    /// The payer.
+    Client,
+    /// The shop.
+    Merchant,
+}
+
+impl From<InvitedRole> for Role {
+    fn from(role: InvitedRole) -> Self {
+        match role {
+            InvitedRole::Client => Role::Client,
+            InvitedRole::Merchant => Role::Merchant,
+        }
+    }
+}
+
+/// The form of the service's log.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line for people.
+    Text,
+    /// An object per line.
+    Json,
 }

@@ -8,9 +8,10 @@ use zeroize::Zeroizing;
 
 use crate::{
     Failure,
-    authority::{Authority, PublicPoint, ca_certificate, key_label},
+    authority::{Authority, Origin, PublicPoint, ca_certificate, enter_found, key_label},
     ca::Ca,
-    configuration,
+    configuration, enrolment_identity,
+    journal::{How, Journal},
     layout::{Layout, LockedLayout, Readers, TokenPlace},
     leaf::check_is_of,
     party,
@@ -100,8 +101,12 @@ pub(crate) fn init(layout: &LockedLayout, module: &Path, hosts: &[String]) -> Re
         certificate_authority(layout, &ca, role)?;
     }
 
+    enter_found(layout)?;
     let names = party::hosts(hosts);
     gateway_certificates(layout, &gateway, &ca, &names)?;
+    if enrolment_identity::make_if_missing(layout, &ca, &names)? {
+        step(true, "TLS key and certificate of the enrolment service");
+    }
     let merchant = party::make_merchant(&merchant, &ca, MERCHANT, &names)?;
     party::make_client(&client, &ca)?;
     configuration::gateway(layout, module, &gateway_name()?, &merchant)?;
@@ -167,7 +172,7 @@ pub(crate) fn token(
         )));
     }
     for pin in [user_pin, layout.so_pin(place)] {
-        layout.write_new(&pin, random_pin()?.as_bytes(), Readers::Owner)?;
+        layout.write_new(&pin, random_text()?.as_bytes(), Readers::Owner)?;
     }
     let made = token.init_token(layout)?;
     step(made, &format!("token {}", place.label()));
@@ -175,7 +180,7 @@ pub(crate) fn token(
 }
 
 /// Digits and letters that can be typed, 120 bits of them.
-fn random_pin() -> Result<Zeroizing<String>, Failure> {
+pub(crate) fn random_text() -> Result<Zeroizing<String>, Failure> {
     const CHARACTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz123456789";
     let mut random = Zeroizing::new([0u8; 24]);
     SystemRandom::new()
@@ -210,8 +215,12 @@ fn gateway_certificates(
             _ => Hosts::default(),
         };
         let params = profiles::leaf(name.party(), purpose, &hosts, LEAF_DAYS)?;
-        let pem = Authority::open(layout, ca, Some(Role::Gateway))?
-            .issue(&params, &PublicPoint(public))?;
+        let pem = Authority::open(layout, ca, Some(Role::Gateway))?.issue(
+            &mut Journal::open(layout)?,
+            Origin::of(How::Init),
+            &params,
+            &PublicPoint(public),
+        )?;
         layout.write_new(&path, pem.as_bytes(), Readers::All)?;
         step(true, &format!("certificate of the gateway's key {label}"));
     }

@@ -2,14 +2,19 @@
 
 use std::{fs, path::Path};
 
-use protocol::names::{PartyName, Role};
+use protocol::{
+    identifiers::Digest,
+    names::{PartyName, Role},
+};
 use rcgen::{
     CertificateSigningRequestParams, PKCS_ECDSA_P256_SHA256, PublicKeyData, SubjectPublicKeyInfo,
 };
 
 use crate::{
     Failure,
-    authority::{Authority, PublicPoint},
+    authority::{Authority, Origin, PublicPoint},
+    ca::Ca,
+    journal::{Event, How, Journal, Revoked},
     layout::{LockedLayout, Readers, TokenPlace},
     leaf::Leaf,
     print,
@@ -53,7 +58,9 @@ pub(crate) fn issue(
         .map_err(|error| Failure::new(format!("--name {}: {error}", wanted.name)))?;
     let params = profiles::leaf(&name, wanted.usage, &wanted.hosts, wanted.days)?;
     let token = TokenProcess::start(layout, TokenPlace::Ca, module)?;
-    let pem = Authority::open(layout, &token, Some(wanted.role))?.issue(&params, &public)?;
+    let ca = Authority::open(layout, &token, Some(wanted.role))?;
+    let mut journal = Journal::open(layout)?;
+    let pem = ca.issue(&mut journal, Origin::of(How::Issue), &params, &public)?;
     if !layout.write_new(out, pem.as_bytes(), Readers::All)? {
         return Err(is_there());
     }
@@ -97,7 +104,7 @@ pub(crate) fn requested_key(csr: &Path, usage: Purpose) -> Result<PublicPoint, F
 
 /// The public key of a request for P-256. What rcgen calls the key's algorithm is that of the request's
 /// signature, so the key itself is looked at, too.
-fn point_of(key: &impl PublicKeyData) -> Option<PublicPoint> {
+pub(crate) fn point_of(key: &impl PublicKeyData) -> Option<PublicPoint> {
     let bytes = key.der_bytes().try_into().ok()?;
     let point = hsm::P256Point::from_uncompressed(bytes).ok()?;
     (key.algorithm() == &PKCS_ECDSA_P256_SHA256).then(|| PublicPoint(point.as_bytes().to_vec()))
@@ -144,7 +151,9 @@ pub(crate) fn revoke(
         return Ok(());
     }
     let token = TokenProcess::start(layout, TokenPlace::Ca, module)?;
-    Authority::open_ca(layout, &token, ca)?.sign_crl(std::slice::from_ref(&leaf.serial))?;
+    let authority = Authority::open_ca(layout, &token, ca)?;
+    enter_revocation(layout, ca, &leaf)?;
+    authority.sign_crl(std::slice::from_ref(&leaf.serial))?;
     print(&format!(
         "revoked {} (serial {}); {} has it: load it where it is trusted",
         leaf.subject,
@@ -152,6 +161,23 @@ pub(crate) fn revoke(
         layout.crl_of(ca).display()
     ));
     Ok(())
+}
+
+/// Writes a revocation into the journal, before the CRL that has it: what is revoked for others is so here. One that a run
+/// before was interrupted after stays as it is.
+fn enter_revocation(layout: &LockedLayout, ca: Ca, leaf: &Leaf) -> Result<(), Failure> {
+    let mut journal = Journal::open(layout)?;
+    let revoked = Revoked {
+        ca: ca.label(),
+        serial: hex(&leaf.serial),
+        subject: leaf.whose(),
+        certificate_sha256: Digest::of(&leaf.der),
+    };
+    let event = Event::Revoked(revoked);
+    if journal.entries().iter().any(|entry| entry.event == event) {
+        return Ok(());
+    }
+    journal.append(layout, event)
 }
 
 /// Has every CA sign its CRL anew.

@@ -20,6 +20,7 @@ pub(crate) const GATEWAY_TOKEN: &str = "twinseal-gateway";
 pub(crate) const CA_TOKEN: &str = "twinseal-ca";
 
 /// The provisioned directory, absolute.
+#[derive(Clone)]
 pub(crate) struct Layout {
     root: PathBuf,
 }
@@ -166,9 +167,14 @@ impl LockedLayout {
 
     /// A directory that is there. Waits until no other command writes.
     pub(crate) fn open(directory: &Path) -> Result<Self, Failure> {
+        Self::open_telling(directory, say)
+    }
+
+    /// The same; when it has to wait `tell` is told so.
+    pub(crate) fn open_telling(directory: &Path, tell: impl FnOnce(&str)) -> Result<Self, Failure> {
         let layout = Layout::open(directory)?;
         let lock = lock(layout.root(), || {
-            say(&format!(
+            tell(&format!(
                 "waiting: another softhsm-setup writes in {}",
                 layout.root().display()
             ));

@@ -1,7 +1,9 @@
 //! `softhsm-setup`: tokens, keys, certificate authorities, certificates, configurations.
 //!
 //! `init` makes everything, `status` shows it, `issue`, `revoke` and `crl` are a CA's daily work, `client` and
-//! `merchant` add parties, `ceremony` makes the CAs before witnesses, `ca` has an issuing CA take another one's place. Keys of the gateway and of the CAs are made in their tokens and stay
+//! `merchant` add parties, `ceremony` makes the CAs before witnesses, `ca` has an issuing CA take another one's place.
+//! `serve` certifies and renews over the network whom `invite` invited, and [`journal`] has everything that was ever issued.
+//! Keys of the gateway and of the CAs are made in their tokens and stay
 //! there; [`token_process`] says how the two tokens are reached, [`authority`] how certificates are signed
 //! in one.
 
@@ -10,8 +12,12 @@ mod ca;
 mod ceremony;
 mod cli;
 mod configuration;
+mod enrolment_identity;
 mod init;
+mod invitation;
 mod issue;
+mod journal;
+mod journal_table;
 mod layout;
 mod leaf;
 mod party;
@@ -19,6 +25,7 @@ mod party_directory;
 mod profiles;
 mod replacement;
 mod revocation;
+mod serve;
 mod status;
 mod token_process;
 mod trust_lists;
@@ -123,6 +130,36 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         }) => {
             let layout = LockedLayout::open(&place.dir)?;
             replacement::retire(&layout, role.into(), although_in_use)?;
+        }
+        Command::Journal { place, json } => {
+            journal_table::journal(&Layout::open(&place.dir)?, json)?;
+        }
+        Command::Invite {
+            place,
+            role,
+            name,
+            dns,
+            ip,
+            valid_hours,
+        } => {
+            let layout = LockedLayout::open(&place.dir)?;
+            let wanted = invitation::Wanted {
+                role: role.into(),
+                name,
+                hosts: profiles::Hosts { dns, ip },
+                valid_hours,
+            };
+            invitation::invite(&layout, wanted)?;
+        }
+        Command::Serve {
+            place,
+            listen,
+            days,
+            log,
+        } => {
+            let layout = Layout::open(&place.dir)?;
+            let chosen = serve::Chosen { listen, days, log };
+            serve::serve(&layout, &module(&place)?, &chosen)?;
         }
         Command::Client { place, out } => {
             let layout = LockedLayout::open(&place.dir)?;

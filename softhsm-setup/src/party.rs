@@ -14,8 +14,9 @@ use zeroize::Zeroizing;
 
 use crate::{
     Failure,
-    authority::{Authority, PublicPoint},
+    authority::{Authority, Origin, PublicPoint},
     configuration,
+    journal::{How, Journal},
     layout::{LockedLayout, Readers, TokenPlace},
     party_directory::PartyDirectory,
     print,
@@ -161,8 +162,13 @@ fn certified_key(
     }
     let public = PublicPoint(directory.key(&key_file)?.der_bytes().to_vec());
     let params = profiles::leaf(name, purpose, hosts, LEAF_DAYS)?;
-    let pem =
-        Authority::open(directory.layout(), ca, Some(name.role()))?.issue(&params, &public)?;
+    let layout = directory.layout();
+    let pem = Authority::open(layout, ca, Some(name.role()))?.issue(
+        &mut Journal::open(layout)?,
+        Origin::of(How::Init),
+        &params,
+        &public,
+    )?;
     directory.write_new(&certificate_file, pem.as_bytes(), Readers::All)?;
     say(&format!("made   {stem} key and certificate of {name}"));
     Ok(())

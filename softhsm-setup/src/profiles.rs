@@ -21,6 +21,9 @@ pub(crate) const ISSUING_CA_DAYS: i64 = 1825;
 /// How long a party's certificate is good, unless said otherwise.
 pub(crate) const LEAF_DAYS: i64 = 397;
 
+/// How long one is good that was enrolled, unless said otherwise: it is renewed without a person's work.
+pub(crate) const ENROLLED_DAYS: i64 = 90;
+
 /// What a party's certificate is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Purpose {
@@ -30,6 +33,17 @@ pub(crate) enum Purpose {
     Encryption,
     /// To be a server or client of TLS; merchants and gateways.
     Tls,
+}
+
+impl Purpose {
+    /// The word on the command line and in the journal.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Purpose::Signing => "signing",
+            Purpose::Encryption => "encryption",
+            Purpose::Tls => "tls",
+        }
+    }
 }
 
 impl std::fmt::Display for Purpose {
@@ -85,6 +99,17 @@ pub(crate) fn leaf(
             ];
         }
     }
+    Ok(params)
+}
+
+/// The certificate of the enrolment service: a gateway's for TLS, that is a server's alone. So it opens no listener that
+/// wants a gateway's certificate of its clients.
+pub(crate) fn enrolment_service(
+    name: &PartyName,
+    hosts: &Hosts,
+) -> Result<CertificateParams, Failure> {
+    let mut params = leaf(name, Purpose::Tls, hosts, LEAF_DAYS)?;
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     Ok(params)
 }
 
