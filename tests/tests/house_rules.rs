@@ -108,6 +108,7 @@ fn a_crate_knows_only_those_that_it_may() {
                 "twinseal-protocol",
                 "twinseal-mtls",
                 "twinseal-test-postgres",
+                "twinseal-misbehaving-module",
             ],
         ),
         ("twinseal-test-postgres", vec![]),
