@@ -5,7 +5,7 @@ use std::{net::IpAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use protocol::names::Role;
 
-use crate::profiles::{LEAF_DAYS, Purpose};
+use crate::profiles::{ISSUING_CA_DAYS, LEAF_DAYS, Purpose};
 
 /// Provisions Twinseal: tokens and the keys in them, certificate authorities, certificates, CRLs,
 /// configurations.
@@ -96,6 +96,22 @@ pub(crate) enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Make the CAs as a file says, before witnesses, with a transcript of every step. ceremony.sample.toml explains the file.
+    /// Everything is checked before anything is touched, and what is there already is refused.
+    Ceremony {
+        /// The directory that is made, or has nothing of a CA in it.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// What is to be done.
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+        /// Check everything, say what would be done, and do nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Have an issuing CA take another one's place.
+    #[command(subcommand)]
+    Ca(CaCommand),
     /// Make a further client: key, certificate, configuration, instruments. Its accounts are the gateway's to add.
     Client {
         #[command(flatten)]
@@ -124,6 +140,34 @@ pub(crate) enum Command {
         module: PathBuf,
         label: String,
         user_pin: PathBuf,
+    },
+}
+
+/// How an issuing CA takes another one's place.
+#[derive(Subcommand)]
+pub(crate) enum CaCommand {
+    /// Make a new key and certificate under the root. It issues from now on. The former one stays trusted, and its CRL is
+    /// signed, until it is retired.
+    Replace {
+        #[command(flatten)]
+        place: Place,
+        /// Whose CA it is.
+        #[arg(long, value_enum)]
+        role: RoleArgument,
+        /// How many days the new one is good; not beyond the root's.
+        #[arg(long, default_value_t = ISSUING_CA_DAYS, value_parser = clap::value_parser!(i64).range(30..=3650))]
+        days: i64,
+    },
+    /// Take the oldest CA of a role, which was replaced, out of the configurations and away to pki/retired/.
+    Retire {
+        #[command(flatten)]
+        place: Place,
+        /// Whose CA it is.
+        #[arg(long, value_enum)]
+        role: RoleArgument,
+        /// Although certificates that it issued are in use in the directory; from then on nobody takes them.
+        #[arg(long)]
+        although_in_use: bool,
     },
 }
 

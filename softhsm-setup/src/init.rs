@@ -9,8 +9,9 @@ use zeroize::Zeroizing;
 use crate::{
     Failure,
     authority::{Authority, PublicPoint, ca_certificate, key_label},
+    ca::Ca,
     configuration,
-    layout::{LockedLayout, Readers, TokenPlace},
+    layout::{Layout, LockedLayout, Readers, TokenPlace},
     leaf::check_is_of,
     party,
     party_directory::PartyDirectory,
@@ -43,14 +44,14 @@ pub(crate) fn gateway_keys() -> Vec<WantedKey> {
     .collect()
 }
 
-/// The keys of the four CAs.
-pub(crate) fn ca_keys() -> Vec<WantedKey> {
-    cas()
-        .map(|role| WantedKey {
-            label: key_label(role),
-            usage: Usage::Sign,
-        })
-        .collect()
+/// The keys of the CAs: those of their certificates, and of a CA without one that which is to be made.
+pub(crate) fn ca_keys(layout: &Layout, token: &TokenProcess) -> Result<Vec<WantedKey>, Failure> {
+    let found = token.keys(Vec::new())?;
+    let wanted = layout.cas().into_iter().map(|ca| WantedKey {
+        label: key_label(layout, ca, &found),
+        usage: Usage::Sign,
+    });
+    Ok(wanted.collect())
 }
 
 /// The four CAs, the root first.
@@ -91,7 +92,7 @@ pub(crate) fn init(layout: &LockedLayout, module: &Path, hosts: &[String]) -> Re
         step(made, &format!("key {} in the gateway's token", key.label));
     }
     let ca = token(layout, module, TokenPlace::Ca)?;
-    for key in ca_keys() {
+    for key in ca_keys(layout, &ca)? {
         let made = ca.make_key(layout, &key.label, key.usage)?;
         step(made, &format!("key {} in the CA token", key.label));
     }
@@ -127,10 +128,13 @@ fn certificate_authority(
     if !layout.ca_crl(role).exists() {
         let nothing = NothingIssued::by(layout, role)?;
         Authority::sign_first_crl(layout, ca, &nothing, &pem)?;
-        step(true, &format!("CRL of the {}", key_label(role)));
+        step(true, &format!("CRL of the {}", Ca::first(role).label()));
     }
     layout.write_new(&path, pem.as_bytes(), Readers::All)?;
-    step(true, &format!("certificate of the {}", key_label(role)));
+    step(
+        true,
+        &format!("certificate of the {}", Ca::first(role).label()),
+    );
     Ok(())
 }
 
@@ -143,7 +147,11 @@ fn step(made: bool, what: &str) {
 }
 
 /// A token directory with its PINs and configuration, and the token in it.
-fn token(layout: &LockedLayout, module: &Path, place: TokenPlace) -> Result<TokenProcess, Failure> {
+pub(crate) fn token(
+    layout: &LockedLayout,
+    module: &Path,
+    place: TokenPlace,
+) -> Result<TokenProcess, Failure> {
     let tokens = layout.token_file(place, "tokens");
     let config = configuration::softhsm(&tokens)?;
     std::fs::create_dir_all(&tokens).map_err(|error| Failure::file(&tokens, &error))?;

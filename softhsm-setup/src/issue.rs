@@ -9,8 +9,7 @@ use rcgen::{
 
 use crate::{
     Failure,
-    authority::{Authority, PublicPoint, key_label},
-    init::cas,
+    authority::{Authority, PublicPoint},
     layout::{LockedLayout, Readers, TokenPlace},
     leaf::Leaf,
     print,
@@ -49,29 +48,7 @@ pub(crate) fn issue(
     if out.exists() {
         return Err(is_there());
     }
-    let text = fs::read_to_string(csr).map_err(|error| Failure::file(csr, &error))?;
-    let unusable = |error: rcgen::Error| {
-        Failure::new(format!(
-            "{} is not a request that can be used: {error}; make a PKCS#10 request for a P-256 key",
-            csr.display()
-        ))
-    };
-    let public = if wanted.usage == Purpose::Encryption && text.contains(PUBLIC_KEY) {
-        point_of(&SubjectPublicKeyInfo::from_pem(&text).map_err(unusable)?)
-    } else {
-        point_of(
-            &CertificateSigningRequestParams::from_pem(&text)
-                .map_err(unusable)?
-                .public_key,
-        )
-    };
-    let public = public.ok_or_else(|| {
-        Failure::new(format!(
-            "the key in {} is not of P-256, or it signed the request with another hash than SHA-256; make \
-             one with `openssl ecparam -name prime256v1 -genkey`",
-            csr.display()
-        ))
-    })?;
+    let public = requested_key(csr, wanted.usage)?;
     let name = PartyName::new(wanted.role, &wanted.name)
         .map_err(|error| Failure::new(format!("--name {}: {error}", wanted.name)))?;
     let params = profiles::leaf(&name, wanted.usage, &wanted.hosts, wanted.days)?;
@@ -89,6 +66,33 @@ pub(crate) fn issue(
         listed(", IP ", &wanted.hosts.ip),
     ));
     Ok(())
+}
+
+/// The public key that a request asks a certificate for.
+pub(crate) fn requested_key(csr: &Path, usage: Purpose) -> Result<PublicPoint, Failure> {
+    let text = fs::read_to_string(csr).map_err(|error| Failure::file(csr, &error))?;
+    let unusable = |error: rcgen::Error| {
+        Failure::new(format!(
+            "{} is not a request that can be used: {error}; make a PKCS#10 request for a P-256 key",
+            csr.display()
+        ))
+    };
+    let public = if usage == Purpose::Encryption && text.contains(PUBLIC_KEY) {
+        point_of(&SubjectPublicKeyInfo::from_pem(&text).map_err(unusable)?)
+    } else {
+        point_of(
+            &CertificateSigningRequestParams::from_pem(&text)
+                .map_err(unusable)?
+                .public_key,
+        )
+    };
+    public.ok_or_else(|| {
+        Failure::new(format!(
+            "the key in {} is not of P-256, or it signed the request with another hash than SHA-256; make \
+             one with `openssl ecparam -name prime256v1 -genkey`",
+            csr.display()
+        ))
+    })
 }
 
 /// The public key of a request for P-256. What rcgen calls the key's algorithm is that of the request's
@@ -114,9 +118,11 @@ pub(crate) fn revoke(
     certificate: &Path,
 ) -> Result<(), Failure> {
     let leaf = Leaf::open(certificate)?;
-    let role = cas()
-        .find(|role| {
-            fs::read(layout.ca_certificate(*role))
+    let ca = layout
+        .cas()
+        .into_iter()
+        .find(|ca| {
+            fs::read(layout.certificate_of(*ca))
                 .ok()
                 .and_then(|pem| Leaf::read(&pem))
                 .is_some_and(|ca| ca.has_signed(&leaf))
@@ -128,22 +134,22 @@ pub(crate) fn revoke(
                 layout.root().display()
             ))
         })?;
-    if Crl::of(layout, role)?.names(&leaf.serial) {
+    if Crl::of_ca(layout, ca)?.names(&leaf.serial) {
         print(&format!(
             "revoked already: {} (serial {}); {} has it",
             leaf.subject,
             hex(&leaf.serial),
-            layout.ca_crl(role).display()
+            layout.crl_of(ca).display()
         ));
         return Ok(());
     }
     let token = TokenProcess::start(layout, TokenPlace::Ca, module)?;
-    Authority::open(layout, &token, role)?.sign_crl(std::slice::from_ref(&leaf.serial))?;
+    Authority::open_ca(layout, &token, ca)?.sign_crl(std::slice::from_ref(&leaf.serial))?;
     print(&format!(
         "revoked {} (serial {}); {} has it: load it where it is trusted",
         leaf.subject,
         hex(&leaf.serial),
-        layout.ca_crl(role).display()
+        layout.crl_of(ca).display()
     ));
     Ok(())
 }
@@ -151,13 +157,14 @@ pub(crate) fn revoke(
 /// Has every CA sign its CRL anew.
 pub(crate) fn renew_crls(layout: &LockedLayout, module: &Path) -> Result<(), Failure> {
     // All or none.
-    for role in cas() {
-        Crl::of(layout, role)?;
+    let cas = layout.cas();
+    for ca in &cas {
+        Crl::of_ca(layout, *ca)?;
     }
     let token = TokenProcess::start(layout, TokenPlace::Ca, module)?;
-    for role in cas() {
-        Authority::open(layout, &token, role)?.sign_crl(&[])?;
-        say(&format!("signed the CRL of the {}", key_label(role)));
+    for ca in cas {
+        Authority::open_ca(layout, &token, ca)?.sign_crl(&[])?;
+        say(&format!("signed the CRL of the {}", ca.label()));
     }
     Ok(())
 }

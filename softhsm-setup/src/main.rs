@@ -1,11 +1,13 @@
 //! `softhsm-setup`: tokens, keys, certificate authorities, certificates, configurations.
 //!
 //! `init` makes everything, `status` shows it, `issue`, `revoke` and `crl` are a CA's daily work, `client` and
-//! `merchant` add parties. Keys of the gateway and of the CAs are made in their tokens and stay
+//! `merchant` add parties, `ceremony` makes the CAs before witnesses, `ca` has an issuing CA take another one's place. Keys of the gateway and of the CAs are made in their tokens and stay
 //! there; [`token_process`] says how the two tokens are reached, [`authority`] how certificates are signed
 //! in one.
 
 mod authority;
+mod ca;
+mod ceremony;
 mod cli;
 mod configuration;
 mod init;
@@ -15,9 +17,11 @@ mod leaf;
 mod party;
 mod party_directory;
 mod profiles;
+mod replacement;
 mod revocation;
 mod status;
 mod token_process;
+mod trust_lists;
 
 use std::{
     fmt,
@@ -29,7 +33,7 @@ use std::{
 use clap::Parser as _;
 
 use crate::{
-    cli::{Cli, Command, Place},
+    cli::{CaCommand, Cli, Command, Place},
     layout::{Layout, LockedLayout},
 };
 
@@ -106,6 +110,19 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Crl { place } => {
             let layout = LockedLayout::open(&place.dir)?;
             issue::renew_crls(&layout, &module(&place)?)?;
+        }
+        Command::Ceremony { dir, file, dry_run } => ceremony::ceremony(&dir, &file, dry_run)?,
+        Command::Ca(CaCommand::Replace { place, role, days }) => {
+            let layout = LockedLayout::open(&place.dir)?;
+            replacement::replace(&layout, &module(&place)?, role.into(), days)?;
+        }
+        Command::Ca(CaCommand::Retire {
+            place,
+            role,
+            although_in_use,
+        }) => {
+            let layout = LockedLayout::open(&place.dir)?;
+            replacement::retire(&layout, role.into(), although_in_use)?;
         }
         Command::Client { place, out } => {
             let layout = LockedLayout::open(&place.dir)?;

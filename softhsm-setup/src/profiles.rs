@@ -16,7 +16,7 @@ use crate::Failure;
 pub(crate) const DOCUMENT_SIGNING: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 3, 36];
 
 const ROOT_DAYS: i64 = 3650;
-const ISSUING_CA_DAYS: i64 = 1825;
+pub(crate) const ISSUING_CA_DAYS: i64 = 1825;
 
 /// How long a party's certificate is good, unless said otherwise.
 pub(crate) const LEAF_DAYS: i64 = 397;
@@ -129,8 +129,18 @@ pub(crate) fn ca(role: Option<Role>) -> Result<CertificateParams, Failure> {
         None => (ROOT_DAYS, 1),
         Some(_) => (ISSUING_CA_DAYS, 0),
     };
-    let mut params = base(&ca_name(role), days)?;
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(constraint));
+    ca_called(role, &ca_name(role), days, constraint)
+}
+
+/// A CA's certificate with this common name, and so many CAs below it at most.
+pub(crate) fn ca_called(
+    role: Option<Role>,
+    name: &str,
+    days: i64,
+    path_length: u8,
+) -> Result<CertificateParams, Failure> {
+    let mut params = base(name, days)?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(path_length));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.use_authority_key_identifier_extension = role.is_some();
     Ok(params)

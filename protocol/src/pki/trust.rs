@@ -52,14 +52,14 @@ pub enum TrustWarning {
     },
     /// Its `nextUpdate` has passed.
     #[error(
-        "the CRL of \"{ca}\" should have been replaced by {next_update} (seconds since 1970): \
+        "the CRL of \"{ca}\" should have been replaced by {next_update}: \
          its certificates are refused; get a new one from the CA"
     )]
     StaleCrl {
         /// The CA's subject.
         ca: String,
         /// When a new one was due.
-        next_update: u64,
+        next_update: Timestamp,
     },
     /// It is outside its dates, or the root revoked it.
     #[error(
@@ -76,14 +76,14 @@ pub enum TrustWarning {
     EndsSoon(Term),
     /// Its `thisUpdate` is to come.
     #[error(
-        "a CRL of \"{ca}\" is of {this_update} (seconds since 1970), which is to come, and was \
+        "a CRL of \"{ca}\" is of {this_update}, which is to come, and was \
          left out; check the clock"
     )]
     CrlFromTheFuture {
         /// The CA's subject.
         ca: String,
         /// When it says it was made.
-        this_update: u64,
+        this_update: Timestamp,
     },
 }
 
@@ -127,11 +127,7 @@ impl Term {
 impl std::fmt::Display for Term {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { kind, of, end, .. } = self;
-        write!(
-            f,
-            "the {kind} of \"{of}\" ends at {} (seconds since 1970)",
-            end.0
-        )
+        write!(f, "the {kind} of \"{of}\" ends at {end}")
     }
 }
 
@@ -459,7 +455,7 @@ impl Authority {
             None => Some(TrustWarning::NoCrl { ca }),
             Some(crl) if crl.next_update <= now => Some(TrustWarning::StaleCrl {
                 ca,
-                next_update: crl.next_update.0,
+                next_update: crl.next_update,
             }),
             Some(_) => None,
         }
@@ -479,7 +475,7 @@ fn newest_crls(
         if crl.this_update > now {
             left_out.push(TrustWarning::CrlFromTheFuture {
                 ca: cas[signer].subject.clone(),
-                this_update: crl.this_update.0,
+                this_update: crl.this_update,
             });
         } else if newest[signer]
             .as_ref()
