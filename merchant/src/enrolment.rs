@@ -56,7 +56,6 @@ pub(crate) async fn renew(config: &Config) -> Result<Exit, Box<dyn Error>> {
         renewals.renewal(*label, pair).renew(mtls::now()).await?;
         show::print(&format!("renewed {}", pair.certificate.display()));
     }
-    show::print("a running `serve` goes on with the former ones until it is started again");
     Ok(Exit::Done)
 }
 
@@ -97,30 +96,20 @@ impl Renewals {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if self.renew_if_due().await {
-                // Whatever takes new files over without a restart is to be told here: every pair is whole in its files.
-                tracing::warn!(
-                    "certificates were renewed; the former ones are in use until the next start"
-                );
-            }
+            self.renew_if_due().await;
         }
     }
 
-    /// Renews what is due, and tells whether something was. What fails is due the next time, too.
-    pub(crate) async fn renew_if_due(&self) -> bool {
-        let mut was_renewed = false;
+    /// Renews what is due; it is taken over as any files are that are replaced. What fails is due the next time, too.
+    async fn renew_if_due(&self) {
         for (label, pair) in &self.pairs {
             let certificate = pair.certificate.display();
             match self.renewal(*label, pair).renew_if_due(mtls::now()).await {
                 Ok(false) => {}
-                Ok(true) => {
-                    tracing::info!(%certificate, "renewed");
-                    was_renewed = true;
-                }
+                Ok(true) => tracing::info!(%certificate, "renewed"),
                 Err(error) => tracing::warn!(%certificate, %error, "not renewed"),
             }
         }
-        was_renewed
     }
 
     fn renewal<'a>(&'a self, label: Label, pair: &'a Pair) -> Renewal<'a> {
