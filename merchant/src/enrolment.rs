@@ -96,13 +96,12 @@ impl Renewals {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            // Whoever watches the files takes what is new over.
             self.renew_if_due().await;
         }
     }
 
-    /// Renews what is due. What fails is due the next time, too.
-    pub(crate) async fn renew_if_due(&self) {
+    /// Renews what is due; it is taken over as any files are that are replaced. What fails is due the next time, too.
+    async fn renew_if_due(&self) {
         for (label, pair) in &self.pairs {
             let certificate = pair.certificate.display();
             match self.renewal(*label, pair).renew_if_due(mtls::now()).await {

@@ -67,7 +67,7 @@ fn run(cli: Cli) -> Result<Exit, Box<dyn std::error::Error>> {
     let config = Config::read(&cli.config)?;
     runtime.block_on(async {
         match cli.command {
-            Command::Serve => serve::serve(config).await.map(|()| Exit::Done),
+            Command::Serve => serve::serve(&cli.config, config).await.map(|()| Exit::Done),
             Command::Orders(command) => show::orders(&config, command).await,
             Command::List { json } => show::purchases(&config, json).await,
             Command::Show { xid, json } => show::purchase(&config, xid, json).await,

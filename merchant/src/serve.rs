@@ -1,6 +1,6 @@
 //! `serve`: build everything, listen, ask about what was open, and on a signal finish what is running.
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, path::Path, sync::Arc};
 
 use mtls::{
     SharedTrust,
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Serves until SIGTERM or SIGINT.
-pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Error>> {
     // From now on it ends nothing.
     let hang_up = signal(SignalKind::hangup())?;
     let files = Files::of(&config);
@@ -53,6 +53,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let reload = Reload {
         merchant: Arc::clone(&merchant),
         identity,
+        path: path.to_owned(),
         config: Arc::new(config),
         terms,
     };
@@ -71,12 +72,12 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     // What is asked at this moment is asked again after the next start.
     asking.abort();
     forgetting.abort();
+    fetching.abort();
+    reloading.abort();
     if let Some(renewing) = renewing {
         // A renewal that is cut off here is completed after the next start.
         renewing.abort();
     }
-    fetching.abort();
-    reloading.abort();
     tracing::info!("drained and stopped");
     Ok(())
 }

@@ -60,17 +60,16 @@ pub(crate) fn make_if_missing(
     Ok(true)
 }
 
-/// Has the certificate renewed once two thirds of its time are over, or when it is revoked or its CA retired. Tells whether it was.
+/// Has the certificate renewed once two thirds of its time are over, when it is revoked, or when another CA issues now.
+/// Tells whether it was.
 pub(crate) fn renew_if_due(layout: &LockedLayout, ca: &TokenProcess) -> Result<bool, Failure> {
     let leaf = Leaf::open(&certificate_path(layout))?;
     let now = OffsetDateTime::now_utc();
     let is_due = now - leaf.not_before > (leaf.not_after - leaf.not_before) * 2 / 3;
-    // Without its CA, which is retired then, it is no longer good either.
-    let is_good = match layout.issuer_of(&leaf) {
-        Some(ca) => !Crl::of_ca(layout, ca)?.names(&leaf.serial),
-        None => false,
-    };
-    if is_good && !is_due {
+    let issuing = Leaf::open(&layout.ca_certificate(Some(Role::Gateway)))?;
+    let is_bad =
+        !issuing.has_signed(&leaf) || Crl::of(layout, Some(Role::Gateway))?.names(&leaf.serial);
+    if !is_due && !is_bad {
         return Ok(false);
     }
     issue(layout, ca, &leaf.hosts, &public(layout)?, How::Service)?;

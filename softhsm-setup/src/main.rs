@@ -2,8 +2,8 @@
 //!
 //! `init` makes everything, `status` shows it, `issue`, `revoke` and `crl` are a CA's daily work, `client` and
 //! `merchant` add parties, `ceremony` makes the CAs before witnesses, `ca` has an issuing CA take another one's place.
-//! `serve` certifies and renews over the network whom `invite` invited, and [`journal`] has everything that was ever
-//! issued. Keys of the gateway and of the CAs are made in their tokens and stay
+//! `serve` certifies and renews over the network whom `invite` invited, and [`journal`] has everything that was ever issued.
+//! Keys of the gateway and of the CAs are made in their tokens and stay
 //! there; [`token_process`] says how the two tokens are reached, [`authority`] how certificates are signed
 //! in one.
 

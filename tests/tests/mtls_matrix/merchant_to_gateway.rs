@@ -63,7 +63,8 @@ fn shown(stage: &Stage, name: &str, shown: &Shown, judged: Judged) {
     // The payer is told that it is not now, and nothing of why.
     assert_eq!(problem(&answer), Overloaded);
     let told: Value = serde_json::from_slice(&answer.body).unwrap();
-    let members: Vec<_> = told.as_object().unwrap().keys().collect();
+    let mut members: Vec<_> = told.as_object().unwrap().keys().collect();
+    members.sort();
     assert_eq!(members, ["request_id", "retry", "status", "type"]);
 
     let heard = impostor.heard();
