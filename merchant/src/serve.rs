@@ -47,6 +47,10 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
         config.directory().to_owned(),
         SharedTrust::clone(&merchant.trust),
     ));
+    let stapling = tokio::spawn(mtls::staple::keep_stapled(
+        identity.clone(),
+        SharedTrust::clone(&merchant.trust),
+    ));
     let reload = Reload {
         merchant: Arc::clone(&merchant),
         identity,
@@ -69,6 +73,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     asking.abort();
     forgetting.abort();
     fetching.abort();
+    stapling.abort();
     reloading.abort();
     tracing::info!("drained and stopped");
     Ok(())
