@@ -30,6 +30,8 @@ pub(crate) struct Wanted {
     pub(crate) name: String,
     pub(crate) hosts: Hosts,
     pub(crate) days: i64,
+    /// The OCSP responder that it names.
+    pub(crate) ocsp: Option<String>,
 }
 
 /// Issues a certificate for the key of a request; nothing else of the request is taken.
@@ -74,19 +76,23 @@ pub(crate) fn issue(
     })?;
     let name = PartyName::new(wanted.role, &wanted.name)
         .map_err(|error| Failure::new(format!("--name {}: {error}", wanted.name)))?;
-    let params = profiles::leaf(&name, wanted.usage, &wanted.hosts, wanted.days)?;
+    let mut params = profiles::leaf(&name, wanted.usage, &wanted.hosts, wanted.days)?;
+    if let Some(url) = &wanted.ocsp {
+        profiles::name_responder(&mut params, url)?;
+    }
     let token = TokenProcess::start(layout, TokenPlace::Ca, module)?;
     let pem = Authority::open(layout, &token, Some(wanted.role))?.issue(&params, &public)?;
     if !layout.write_new(out, pem.as_bytes(), Readers::All)? {
         return Err(is_there());
     }
     say(&format!(
-        "issued {} for {name}, {}, {} days{}{}",
+        "issued {} for {name}, {}, {} days{}{}{}",
         out.display(),
         wanted.usage,
         wanted.days,
         listed(", DNS ", &wanted.hosts.dns),
         listed(", IP ", &wanted.hosts.ip),
+        listed(", OCSP ", wanted.ocsp.as_slice()),
     ));
     Ok(())
 }

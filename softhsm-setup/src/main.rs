@@ -86,6 +86,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             name,
             dns,
             ip,
+            ocsp,
             days,
             out,
         } => {
@@ -96,6 +97,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
                 name,
                 hosts: profiles::Hosts { dns, ip },
                 days,
+                ocsp,
             };
             issue::issue(&layout, &module(&place)?, &csr, &wanted, &out)?;
         }

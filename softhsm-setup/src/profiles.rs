@@ -3,10 +3,13 @@
 use std::net::IpAddr;
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
-use protocol::names::{PartyName, Role};
+use protocol::{
+    names::{PartyName, Role},
+    pki::{AUTHORITY_INFORMATION_ACCESS, access_to_responder},
+};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType, SerialNumber,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -21,7 +24,7 @@ const ISSUING_CA_DAYS: i64 = 1825;
 /// How long a party's certificate is good, unless said otherwise.
 pub(crate) const LEAF_DAYS: i64 = 397;
 
-/// What a party's certificate is for.
+/// What a certificate is for that is no CA's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Purpose {
     /// To sign messages.
@@ -30,6 +33,8 @@ pub(crate) enum Purpose {
     Encryption,
     /// To be a server or client of TLS; merchants and gateways.
     Tls,
+    /// To answer for the CA of a role what it revoked (OCSP). A responder is no party, and has no URN.
+    Ocsp,
 }
 
 impl std::fmt::Display for Purpose {
@@ -38,6 +43,7 @@ impl std::fmt::Display for Purpose {
             Purpose::Signing => "signing",
             Purpose::Encryption => "encryption",
             Purpose::Tls => "TLS",
+            Purpose::Ocsp => "OCSP",
         })
     }
 }
@@ -49,7 +55,7 @@ pub(crate) struct Hosts {
     pub(crate) ip: Vec<IpAddr>,
 }
 
-/// A party's certificate.
+/// A party's certificate, or an OCSP responder's.
 pub(crate) fn leaf(
     name: &PartyName,
     purpose: Purpose,
@@ -84,14 +90,39 @@ pub(crate) fn leaf(
                 ExtendedKeyUsagePurpose::ClientAuth,
             ];
         }
+        Purpose::Ocsp => {
+            params.subject_alt_names.clear();
+            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::OcspSigning];
+        }
     }
     Ok(params)
+}
+
+/// Has a certificate name the responder that tells whether it was revoked.
+pub(crate) fn name_responder(params: &mut CertificateParams, url: &str) -> Result<(), Failure> {
+    let has_host = url
+        .strip_prefix("http://")
+        .is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', ':']));
+    if !has_host || !url.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Failure::new(format!(
+            "--ocsp {url} is not the address of an OCSP responder; write http://host[:port]/path"
+        )));
+    }
+    let value = access_to_responder(url);
+    params
+        .custom_extensions
+        .push(CustomExtension::from_oid_content(
+            &AUTHORITY_INFORMATION_ACCESS,
+            value,
+        ));
+    Ok(())
 }
 
 /// The profiles say who has what; a certificate outside them would only be refused later.
 fn refuse_impossible(role: Role, purpose: Purpose, hosts: &Hosts) -> Result<(), Failure> {
     match (role, purpose) {
-        (_, Purpose::Signing)
+        (_, Purpose::Signing | Purpose::Ocsp)
         | (Role::Gateway, Purpose::Encryption)
         | (Role::Gateway | Role::Merchant, Purpose::Tls) => {}
         _ => {
