@@ -132,7 +132,25 @@ pub(crate) fn half_of(seconds: u64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    #[tokio::test]
+    async fn who_never_answers_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let bounds = Bounds {
+            time: Duration::from_millis(50),
+            bytes_max: 1,
+        };
+        // The system accepts the connection.
+        let outcome = get(&http_url(&url).unwrap(), bounds).await;
+        assert!(
+            matches!(outcome, Err(FetchError::TooSlow(_))),
+            "{outcome:?}"
+        );
+    }
 
     #[test]
     fn what_is_fetched_is_there_by_plain_http_and_has_a_host() {
