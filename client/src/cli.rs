@@ -74,6 +74,15 @@ pub(crate) enum Command {
     },
     /// List the purchases of this terminal.
     List,
+    /// Get the payer's certificate with an invitation: make a key, have it certified, and verify the answer. It needs
+    /// no configuration file.
+    Enroll(Enroll),
+    /// Renew the payer's certificate. The key stays the same: the payer's accounts belong to it.
+    Renew {
+        /// Make another key. The card issuer has to enter its certificate for the accounts, before anything can be paid.
+        #[arg(long)]
+        new_key: bool,
+    },
     /// Verify, without asking anybody, what a receipt or a stored purchase proves. Certificates are judged
     /// at the time of the signature; one revoked since fails too.
     ///
@@ -83,6 +92,44 @@ pub(crate) enum Command {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+}
+
+impl Command {
+    /// Whether the payer's certificate is shown to somebody.
+    pub(crate) const fn uses_certificate(&self) -> bool {
+        match self {
+            Command::Buy(_) | Command::Cancel { .. } | Command::Show { refresh: true, .. } => true,
+            Command::Catalogue { .. }
+            | Command::Show { refresh: false, .. }
+            | Command::List
+            | Command::Enroll(_)
+            | Command::Renew { .. }
+            | Command::Verify { .. } => false,
+        }
+    }
+}
+
+/// Who enrols, and where.
+#[derive(Args)]
+pub(crate) struct Enroll {
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "The enrolment service, https://host[:port]"
+    )]
+    pub(crate) server: String,
+    /// The root CA's certificate (PEM); see to it yourself that it is the right one.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: PathBuf,
+    /// The id that was invited, or its URN.
+    #[arg(long, value_name = "ID")]
+    pub(crate) user: String,
+    /// A file with the secret of the invitation, mode 0600; - for standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) secret_file: PathBuf,
+    /// The directory that signing.key and signing.pem go to.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
 }
 
 /// What the person wants.

@@ -19,6 +19,8 @@ pub(crate) struct Config {
     pub(crate) purchases: PathBuf,
     pub(crate) signing: Signing,
     pub(crate) gateway: Gateway,
+    /// Who renews the certificate, if anybody does.
+    pub(crate) enrolment: Option<Enrolment>,
     pub(crate) trust: TrustFiles,
     /// Where the file is: what its relative paths start from.
     #[serde(skip)]
@@ -39,6 +41,13 @@ pub(crate) struct Signing {
 pub(crate) struct Gateway {
     pub(crate) name: GatewayName,
     pub(crate) payer_url: String,
+}
+
+/// The enrolment service.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Enrolment {
+    pub(crate) server: String,
 }
 
 /// The file can't be used.

@@ -2,9 +2,12 @@
 
 use std::{io, path::PathBuf, process::ExitCode};
 
+use enrolment::{renewal::NotDone, service::NotCertified};
 use mtls::{
     client::{ClientConfigError, ClientError},
     pem::PemFileError,
+    rooted::RootError,
+    secret_file::SecretFileError,
     trust::TrustFilesError,
 };
 use protocol::{
@@ -120,6 +123,18 @@ pub(crate) enum Failure {
          them a second time with --again"
     )]
     SameThingsOpen { xid: Xid },
+    #[error(transparent)]
+    Enrolment(#[from] NotDone),
+    #[error(transparent)]
+    Root(#[from] RootError),
+    #[error(transparent)]
+    Secret(#[from] SecretFileError),
+    #[error("{user} is no payer's name or id; give the one of the invitation with --user")]
+    User { user: String },
+    #[error(
+        "the configuration names no enrolment service; write [enrolment] server = \"https://…\" into it"
+    )]
+    NoEnrolment,
     #[error("{} can't be read: {source}; check the path", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("the runtime could not be started: {0}; try again")]
@@ -131,6 +146,7 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Failure::ShopUrl { .. }
+            | Failure::User { .. }
             | Failure::NobodyToAsk
             | Failure::Instruments(InstrumentsError::NoSuchLabel { .. })
             | Failure::Basket(BasketError::NotSold { .. } | BasketError::TooMany { .. }) => {
@@ -138,6 +154,15 @@ impl Failure {
             }
             Failure::Check { .. }
             | Failure::OwnCertificate(_)
+            | Failure::Enrolment(
+                NotDone::Former(_)
+                | NotDone::Service(
+                    NotCertified::Refused { .. }
+                    | NotCertified::OtherRoot
+                    | NotCertified::Certificate(_)
+                    | NotCertified::Transport(ClientError::ServerRefused { .. }),
+                ),
+            )
             | Failure::Basket(_)
             | Failure::TotalAboveCatalogue
             | Failure::NotConfirmed

@@ -3,7 +3,7 @@
 //! A purchase goes one way: [`buy`] agrees with the [`shop`] on an order, checks who the shop is, signs,
 //! has the signed purchase kept by [`purchases`] before a byte of it is sent, and comes to an
 //! [`outcome`]; where the shop leaves it open, [`gateway`] asks, or [`cancel`] withdraws it. [`verify`] needs
-//! nobody.
+//! nobody. [`enrolment`] gets the payer's certificate and renews it.
 
 mod basket;
 mod buy;
@@ -11,6 +11,7 @@ mod cancel;
 mod cli;
 mod config;
 mod display;
+mod enrolment;
 mod exchange;
 mod failure;
 mod gateway;
@@ -63,18 +64,27 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<Exit, Failure> {
-    let payer = Payer::load(&cli.config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Failure::Runtime)?;
     runtime.block_on(async {
+        // Who enrols has nothing to configure yet.
+        if let Command::Enroll(wanted) = &cli.command {
+            return enrolment::enroll(wanted, cli.json).await;
+        }
+        let payer = Payer::load(&cli.config)?;
+        if cli.command.uses_certificate() {
+            enrolment::renew_if_due(&payer).await;
+        }
         match cli.command {
             Command::Buy(wanted) => buy::run(&payer, &wanted, cli.json).await,
             Command::Cancel { xid, yes } => cancel::run(&payer, xid, yes, cli.json).await,
             Command::Catalogue { shop } => show::catalogue(&payer, &shop, cli.json).await,
             Command::Show { xid, refresh } => show::one(&payer, xid, refresh, cli.json).await,
             Command::List => show::all(&payer, cli.json),
+            Command::Enroll(wanted) => enrolment::enroll(&wanted, cli.json).await,
+            Command::Renew { new_key } => enrolment::renew(&payer, new_key, cli.json).await,
             Command::Verify { file } => verify::run(&payer, &file, cli.json),
         }
     })

@@ -15,7 +15,7 @@ use protocol::{
 #[command(
     name = "twinseal-gateway",
     version,
-    after_help = "Exit codes:\n  0  done\n  1  could not be done; the last line says what to do\n  2  the command line is wrong\n  3  not found\n  4  the ledger does not balance, or the database is damaged\n  5  a key is not as its policy"
+    after_help = "Exit codes:\n  0  done\n  1  could not be done; the last line says what to do\n  2  the command line is wrong\n  3  not found\n  4  the ledger does not balance, or the database is damaged\n  5  a key is not as its policy\n  6  the token refused the PIN, or is about to lock it: not to be tried again"
 )]
 pub(crate) struct Cli {
     /// The configuration file; gateway.sample.toml explains every member.
@@ -125,6 +125,10 @@ pub(crate) enum Keys {
         /// Where the request for it goes: PKCS#10; of a key for encryption, which can sign no request, its public key.
         #[arg(long, value_name = "FILE")]
         csr: Option<PathBuf>,
+        /// A DNS name that the request for a TLS certificate asks for; may be given several times. `softhsm-setup issue` has
+        /// its own, other CAs take the request's.
+        #[arg(long, value_name = "NAME", requires = "csr")]
+        dns: Vec<String>,
     },
     /// Make a request for another certificate of a key that is there, to renew the one it has. Put the new certificate in
     /// the place of the old one: a running gateway takes it over by itself.
@@ -134,6 +138,9 @@ pub(crate) enum Keys {
         /// Where the request goes: PKCS#10; of a key for encryption, which can sign no request, its public key.
         #[arg(long, value_name = "FILE")]
         csr: PathBuf,
+        /// A DNS name to ask for; may be given several times.
+        #[arg(long, value_name = "NAME")]
+        dns: Vec<String>,
     },
     /// Have a pending key take the place of the active one, which opens what was sealed to it until it is retired.
     Activate {

@@ -35,15 +35,18 @@ pub(crate) async fn run(path: &Path, command: &Keys) -> Result<ExitCode, Box<dyn
             label,
             certificate,
             csr,
+            dns,
         } => new(
             path,
             &config,
             *purpose,
             label,
             certificate.as_deref(),
-            csr.as_deref(),
+            csr.as_deref().map(|file| Wanted { file, dns }),
         )?,
-        Keys::Request { label, csr } => request_again(&config, label, csr)?,
+        Keys::Request { label, csr, dns } => {
+            request_again(&config, label, &Wanted { file: csr, dns })?;
+        }
         Keys::Activate { label } => activate(path, &config, label)?,
         Keys::Retire { label } => retire(path, &config, label).await?,
     }
@@ -164,6 +167,12 @@ fn print_report(report: &KeyReport) {
     }
 }
 
+/// The request for a certificate: where it goes, and the DNS names that it asks for.
+struct Wanted<'a> {
+    file: &'a Path,
+    dns: &'a [String],
+}
+
 /// Makes a key in the first token, and the request for its certificate, signed there.
 fn new(
     path: &Path,
@@ -171,7 +180,7 @@ fn new(
     purpose: Purpose,
     label: &str,
     certificate: Option<&Path>,
-    csr: Option<&Path>,
+    csr: Option<Wanted<'_>>,
 ) -> Result<(), Box<dyn Error>> {
     if purpose == Purpose::Index {
         return Err(
@@ -186,6 +195,9 @@ fn new(
         }
         .into());
     }
+    if let Some(csr) = &csr {
+        refuse_names(purpose, csr)?;
+    }
     if find(config, label).is_ok() {
         return Err(format!("there is a [[key]] {label} already").into());
     }
@@ -196,8 +208,13 @@ fn new(
         _ => {
             let public = admin.generate_p256(label, purpose.key_use())?;
             if let Some(csr) = csr {
-                write_new(csr, &request(purpose, &config.name, &admin, label, public)?)?;
-                print(&format!("{}: have it certified", csr.display()));
+                let key = KeyInToken {
+                    admin: &admin,
+                    label,
+                    public,
+                };
+                write_new(csr.file, &request(purpose, &config.name, csr.dns, &key)?)?;
+                print(&format!("{}: have it certified", csr.file.display()));
             }
         }
     }
@@ -221,8 +238,15 @@ fn new(
     Ok(())
 }
 
+fn refuse_names(purpose: Purpose, csr: &Wanted<'_>) -> Result<(), Box<dyn Error>> {
+    if purpose != Purpose::Tls && !csr.dns.is_empty() {
+        return Err("only a gateway's TLS certificate has DNS names: leave --dns out".into());
+    }
+    Ok(())
+}
+
 /// Makes a request for another certificate of a key.
-fn request_again(config: &Config, label: &str, csr: &Path) -> Result<(), Box<dyn Error>> {
+fn request_again(config: &Config, label: &str, csr: &Wanted<'_>) -> Result<(), Box<dyn Error>> {
     let entry = find(config, label)?;
     if !entry.purpose.is_certified() {
         return Err(format!("key {label} has no certificate; nothing is to be renewed").into());
@@ -234,13 +258,19 @@ fn request_again(config: &Config, label: &str, csr: &Path) -> Result<(), Box<dyn
         .find(name)?
         .and_then(|key| key.public)
         .ok_or_else(|| format!("the token has no key pair {name}; correct [[key]] uri"))?;
+    let key = KeyInToken {
+        admin: &admin,
+        label: name,
+        public,
+    };
+    refuse_names(entry.purpose, csr)?;
     write_new(
-        csr,
-        &request(entry.purpose, &config.name, &admin, name, public)?,
+        csr.file,
+        &request(entry.purpose, &config.name, csr.dns, &key)?,
     )?;
     print(&format!(
         "{}: have it certified, and put the certificate in the place of the one that {label} has",
-        csr.display()
+        csr.file.display()
     ));
     Ok(())
 }
@@ -374,9 +404,8 @@ fn write_new(path: &Path, text: &str) -> Result<(), Box<dyn Error>> {
 fn request(
     purpose: Purpose,
     name: &GatewayName,
-    admin: &TokenAdmin,
-    label: &str,
-    public: [u8; 65],
+    dns: &[String],
+    key: &KeyInToken<'_>,
 ) -> Result<String, Box<dyn Error>> {
     let mut wanted = CertificateParams::default();
     wanted
@@ -385,16 +414,18 @@ fn request(
     wanted
         .subject_alt_names
         .push(SanType::URI(name.as_str().try_into()?));
-    let key = KeyInToken {
-        admin,
-        label,
-        public,
-    };
+    for dns in dns {
+        let name = dns
+            .as_str()
+            .try_into()
+            .map_err(|_| format!("--dns {dns} can't stand in a request; give a DNS name"))?;
+        wanted.subject_alt_names.push(SanType::DnsName(name));
+    }
     if purpose == Purpose::Encryption {
         let public = pem::Pem::new("PUBLIC KEY", key.subject_public_key_info());
         return Ok(pem::encode(&public));
     }
-    Ok(wanted.serialize_request(&key)?.pem()?)
+    Ok(wanted.serialize_request(key)?.pem()?)
 }
 
 /// A key in a token, as rcgen wants it.

@@ -53,8 +53,20 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             tracing::error!("{error}");
-            ExitCode::FAILURE
+            exit_code(&*error)
         }
+    }
+}
+
+/// A PIN that was refused has a code of its own: whoever starts the gateway again and again must not try it again and
+/// again, because tokens lock.
+fn exit_code(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    const PIN_REFUSED: u8 = 6;
+    match error.downcast_ref() {
+        Some(keys::KeysError::Token(
+            hsm::StartError::PinRefused { .. } | hsm::StartError::PinAtRisk { .. },
+        )) => PIN_REFUSED.into(),
+        _ => ExitCode::FAILURE,
     }
 }
 

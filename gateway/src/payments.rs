@@ -95,15 +95,23 @@ fn whole(found: &PaymentRecord, after: &[ReceiptRecord]) -> Value {
 }
 
 fn list(payments: &[PaymentRecord]) {
-    let row = |xid: &str, state: &str, amount: &str, code: &str, merchant: &str| {
+    let row = |at: &str, xid: &str, state: &str, amount: &str, code: &str, merchant: &str| {
         print(&format!(
-            "{xid:<23} {state:<11} {amount:>16}  {code:<4}  {merchant}"
+            "{at:<23} {xid:<23} {state:<11} {amount:>16}  {code:<4}  {merchant}"
         ));
     };
-    row("TRANSACTION", "STATE", "AMOUNT", "CODE", "MERCHANT");
+    row(
+        "DECIDED",
+        "TRANSACTION",
+        "STATE",
+        "AMOUNT",
+        "CODE",
+        "MERCHANT",
+    );
     for found in payments {
         let decision = &found.decision;
         row(
+            &decision.iat.to_string(),
             &decision.signed.xid.to_string(),
             state(found),
             &decision.amount.to_string(),
@@ -131,10 +139,14 @@ fn show(found: &PaymentRecord, after: &[ReceiptRecord]) {
             decision.code.reason()
         ),
     );
+    line("decided", decision.iat.to_string());
     line("amount", decision.amount.to_string());
     if let Some(payment) = found.payment {
         let totals = payment.totals();
         line("held", written(payment.held()));
+        if let Some(before) = decision.capture_before {
+            line("held until", before.to_string());
+        }
         line("captured", written(totals.captured));
         line("reversed", written(totals.reversed));
         line("refunded", written(totals.refunded));
@@ -165,8 +177,9 @@ fn show(found: &PaymentRecord, after: &[ReceiptRecord]) {
         line(
             receipt.action.as_str(),
             format!(
-                "{}, {} captured after it",
+                "{} at {}, {} captured after it",
                 receipt.amount,
+                receipt.iat,
                 written(receipt.totals.captured)
             ),
         );

@@ -101,16 +101,44 @@ impl PinSource {
 
 #[cfg(unix)]
 fn refuse_readable_by_others(path: &Path) -> Result<(), String> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mode = fs::metadata(path)
-        .map_err(|error| error.to_string())?
-        .permissions()
-        .mode();
-    if mode & 0o077 == 0 {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
+    let mode = metadata.mode();
+    if !others_may_read(metadata.uid(), mode, rustix::process::geteuid().as_raw()) {
         return Ok(());
     }
     Err(format!(
         "its mode is {:03o}, others may read it; run chmod 600 on it",
         mode & 0o777
     ))
+}
+
+/// Whether a file is anybody's but ours. One of root's that our group may read counts as ours when we are not root: so
+/// systemd's credentials and Kubernetes' secrets get to a service (mode 0440).
+#[cfg(unix)]
+const fn others_may_read(owner: u32, mode: u32, us: u32) -> bool {
+    let is_handed_by_root = owner == 0 && us != 0;
+    let forbidden = if is_handed_by_root { 0o037 } else { 0o077 };
+    mode & forbidden != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_group_may_read_a_pin_that_root_hands_to_a_service_and_no_other() {
+        const US: u32 = 990;
+        for (owner, mode, us) in [(US, 0o100_600, US), (0, 0o100_440, US)] {
+            assert!(!others_may_read(owner, mode, us), "{owner} {mode:o}");
+        }
+        for (owner, mode, us) in [
+            (US, 0o100_440, US),
+            (0, 0o100_444, US),
+            (0, 0o100_440, 0),
+            (991, 0o100_440, US),
+        ] {
+            assert!(others_may_read(owner, mode, us), "{owner} {mode:o}");
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod cli;
 mod config;
 mod described;
 mod document;
+mod enrolment;
 mod exit;
 mod gateway;
 mod http;
@@ -56,13 +57,17 @@ fn run(cli: Cli) -> Result<Exit, Box<dyn std::error::Error>> {
         show::print(&document::DOCUMENT.to_json()?);
         return Ok(Exit::Done);
     }
-    let config = Config::read(&cli.config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
+    // Who enrols has nothing to configure yet.
+    if let Command::Enroll(wanted) = &cli.command {
+        return runtime.block_on(enrolment::enroll(wanted));
+    }
+    let config = Config::read(&cli.config)?;
     runtime.block_on(async {
         match cli.command {
-            Command::Serve => serve::serve(config).await.map(|()| Exit::Done),
+            Command::Serve => serve::serve(&cli.config, config).await.map(|()| Exit::Done),
             Command::Orders(command) => show::orders(&config, command).await,
             Command::List { json } => show::purchases(&config, json).await,
             Command::Show { xid, json } => show::purchase(&config, xid, json).await,
@@ -83,6 +88,8 @@ fn run(cli: Cli) -> Result<Exit, Box<dyn std::error::Error>> {
             }
             Command::Batch(Batch::Show { jti, json }) => show::batch(&config, jti, json).await,
             Command::Batch(Batch::List { json }) => show::batches(&config, json).await,
+            Command::Renew => enrolment::renew(&config).await,
+            Command::Enroll(wanted) => enrolment::enroll(&wanted).await,
             Command::Openapi => Ok(Exit::Done),
         }
     })

@@ -1,10 +1,11 @@
-//! What is taken over while requests go on: trust, certificates and keys, when their files are replaced, and at SIGHUP.
+//! What is taken over while requests go on: trust, certificates and keys, when their files are replaced; at SIGHUP the
+//! configuration is read anew for which files they are. What else changed in it waits for a restart.
 //!
 //! A new set is checked whole before it replaces the old one; one that is refused is tried again, as the rest of it may
 //! come later. Trust goes first, and alone: whom a CA revoked has to be known even if a certificate of ours is no
 //! longer good.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, path::PathBuf, sync::Arc, time::Duration};
 
 use mtls::{identity::Identity, watch::Watch};
 use protocol::pki::Term;
@@ -46,6 +47,8 @@ pub(crate) struct Reload {
     pub(crate) merchant: Arc<Merchant>,
     /// What TLS shows, to payers and to the gateway.
     pub(crate) identity: Identity,
+    pub(crate) path: PathBuf,
+    /// What is in force of it: trust, certificates and keys.
     pub(crate) config: Arc<Config>,
     /// How long the certificates in use are good.
     pub(crate) terms: Vec<Term>,
@@ -61,6 +64,14 @@ impl Reload {
             let is_refused = trust.is_some() || keys.is_some();
             tokio::select! {
                 Some(()) = hang_up.recv() => {
+                    match Config::read(&self.path) {
+                        Ok(config) => self.config = Arc::new(config),
+                        Err(error) => {
+                            tracing::error!("{error}; the configuration stays as it was");
+                            continue;
+                        }
+                    }
+                    files = Files::of(&self.config);
                     self.take_trust_over(&mut trust).await;
                     self.take_keys_over(&mut keys).await;
                 }

@@ -1,6 +1,6 @@
 //! `serve`: build everything, listen, ask about what was open, and on a signal finish what is running.
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, path::Path, sync::Arc};
 
 use mtls::{
     SharedTrust,
@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     config::{ClientCertificates, Config},
+    enrolment::Renewals,
     http,
     merchant::Merchant,
     own::Own,
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// Serves until SIGTERM or SIGINT.
-pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Error>> {
     // From now on it ends nothing.
     let hang_up = signal(SignalKind::hangup())?;
     let files = Files::of(&config);
@@ -34,6 +35,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
         SharedTrust::clone(&own.trust),
         client_auth,
     )?;
+    let renewals = Renewals::of(&config, &own.trust)?;
     let store = Store::open(&config.path(&config.store.path))?;
     let (identity, terms) = (own.keys.identity.clone(), own.keys.terms.clone());
     let merchant = Arc::new(Merchant::new(&config, own, store)?);
@@ -41,6 +43,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let listener = Listener::bind_tls(config.listen, tls, config.limits.of_listener()).await?;
     tracing::info!(listener = "payers", address = %listener.local_address(), "listening");
     let asking = tokio::spawn(service::settle_what_is_open(Arc::clone(&merchant)));
+    let renewing = renewals.map(|renewals| tokio::spawn(renewals.keep()));
     let forgetting = tokio::spawn(service::forget_what_is_unused(Arc::clone(&merchant)));
     let fetching = tokio::spawn(mtls::crl_fetch::keep_young(
         config.trust.fetch.clone(),
@@ -54,6 +57,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let reload = Reload {
         merchant: Arc::clone(&merchant),
         identity,
+        path: path.to_owned(),
         config: Arc::new(config),
         terms,
     };
@@ -75,6 +79,10 @@ pub(crate) async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     fetching.abort();
     stapling.abort();
     reloading.abort();
+    if let Some(renewing) = renewing {
+        // A renewal that is cut off here is completed after the next start.
+        renewing.abort();
+    }
     tracing::info!("drained and stopped");
     Ok(())
 }

@@ -25,6 +25,8 @@ use crate::{
     body::BodyError,
     client::connection::{Connection, Connector, SendFailure},
     identity::Identity,
+    rooted::Root,
+    verifier::Rule,
 };
 
 /// Whom a client talks to, and as whom.
@@ -192,12 +194,32 @@ impl HttpClient {
     /// # Errors
     /// For a URL that names no server, or when TLS can't be set up.
     pub fn new(server: Server, limits: Limits) -> Result<Self, ClientConfigError> {
-        Ok(Self(Arc::new(Inner {
-            connector: Connector::new(server)?,
+        Ok(Self::over(Connector::new(server)?, limits))
+    }
+
+    /// Makes a client of a gateway's server that shows its issuing CA, too, and is known by the root: for whoever has no
+    /// more than the root yet. With `trust` its certificate must be good by that as well, revocation included.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn rooted(
+        url: &str,
+        root: Root,
+        trust: Option<SharedTrust>,
+        identity: Option<&Identity>,
+        limits: Limits,
+    ) -> Result<Self, ClientConfigError> {
+        let rule = Rule::Rooted(root.rule(Role::Gateway, trust));
+        Ok(Self::over(Connector::by(rule, url, identity)?, limits))
+    }
+
+    fn over(connector: Connector, limits: Limits) -> Self {
+        Self(Arc::new(Inner {
+            connector,
             permits: Semaphore::new(limits.connections_max),
             limits,
             idle: Mutex::default(),
-        })))
+        }))
     }
 
     /// Asks for a path.
@@ -218,9 +240,23 @@ impl HttpClient {
         &self,
         path: &str,
         body: Bytes,
+        headers: HeaderMap,
+    ) -> Result<Answer, ClientError> {
+        self.post(path, "application/json", body, headers).await
+    }
+
+    /// Posts a document of some media type, which has to be one that may be sent twice, as with [`Self::post_json`].
+    ///
+    /// # Errors
+    /// When there is no complete answer; an answer of any status is none.
+    pub async fn post(
+        &self,
+        path: &str,
+        media_type: &'static str,
+        body: Bytes,
         mut headers: HeaderMap,
     ) -> Result<Answer, ClientError> {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
         self.exchange(Method::POST, path, headers, body).await
     }
 

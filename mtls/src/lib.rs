@@ -6,12 +6,13 @@
 //! - [`server`]: a listener that gives each request to a handler together with its [`server::Peer`];
 //! - [`client`]: an HTTP client for one server, over kept connections;
 //! - [`exchange`]: a request, its JSON body, its answer or its problem;
+//! - [`rooted`]: who is known by the root alone, before there is more to judge by;
 //! - [`database`]: TLS to a database server, which is no party;
 //! - [`routes`]: which method at which path is which operation;
 //! - [`body`]: bodies within a limit; [`rate_limit`]: how often somebody may ask;
 //! - [`pem`]: certificates, CRLs and keys in files; [`secret_file`]: other secrets in files.
 //!
-//! Which certificate is good is decided by [`protocol::pki::Trust`] alone. There is no resumption:
+//! Which certificate is good is decided by [`protocol::pki::Trust`] alone, but for [`rooted`]. There is no resumption:
 //! it would skip that decision. This crate knows nothing of payments.
 
 pub mod body;
@@ -23,6 +24,7 @@ mod http_fetch;
 pub mod identity;
 pub mod pem;
 pub mod rate_limit;
+pub mod rooted;
 pub mod routes;
 pub mod secret_file;
 pub mod server;

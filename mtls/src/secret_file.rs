@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -47,8 +47,9 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, SecretFileError> {
     };
     let file = File::open(path).map_err(unreadable)?;
     // Of the file that is open, whatever is at the path by now.
-    let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    let metadata = file.metadata().map_err(unreadable)?;
+    let mode = metadata.mode() & 0o777;
+    if others_may_read(metadata.uid(), mode, rustix::process::geteuid().as_raw()) {
         return Err(SecretFileError::Open {
             path: path.to_owned(),
             mode,
@@ -63,6 +64,14 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, SecretFileError> {
         return Err(unreadable(too_long));
     }
     Ok(text)
+}
+
+/// Whether a file is anybody's but ours. One of root's that our group may read counts as ours when we are not root: so
+/// systemd's credentials and Kubernetes' secrets get to a service (mode 0440).
+const fn others_may_read(owner: u32, mode: u32, us: u32) -> bool {
+    let is_handed_by_root = owner == 0 && us != 0;
+    let forbidden = if is_handed_by_root { 0o037 } else { 0o077 };
+    mode & forbidden != 0
 }
 
 /// Writes a new file for its owner alone; one that is there stays as it is.
@@ -83,4 +92,32 @@ pub fn write_new(path: &Path, text: &str) -> io::Result<()> {
         let _ = fs::remove_file(path);
     }
     written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_group_may_read_what_root_hands_to_a_service_and_nothing_else() {
+        const US: u32 = 990;
+        for (owner, mode, us) in [
+            (US, 0o600, US),
+            (US, 0o400, US),
+            (0, 0o440, US),
+            (0, 0o640, US),
+        ] {
+            assert!(!others_may_read(owner, mode, us), "{owner} {mode:o}");
+        }
+        for (owner, mode, us) in [
+            (US, 0o440, US),
+            (0, 0o444, US),
+            (0, 0o460, US),
+            (0, 0o441, US),
+            (0, 0o440, 0),
+            (991, 0o440, US),
+        ] {
+            assert!(others_may_read(owner, mode, us), "{owner} {mode:o}");
+        }
+    }
 }

@@ -32,7 +32,7 @@ use crate::{
     identity::Identity,
     provider,
     server::slots::Slots,
-    verifier::{PeerRule, PeerVerifier},
+    verifier::{PeerRule, PeerVerifier, Rule},
 };
 
 /// How long to wait after the system refused a connection.
@@ -70,6 +70,10 @@ pub enum ClientAuth {
     Optional(Vec<Role>),
     /// They must, with one of these roles.
     Required(Vec<Role>),
+    /// They may; one that is shown must be good for one of these uses, of that role. It is for a service that renews
+    /// certificates, where each proves its owner by the key that it is of, also one for signing messages. Everywhere
+    /// else a certificate for TLS is wanted.
+    OptionalFor(Vec<(Role, Usage)>),
 }
 
 /// What a listener allows.
@@ -139,21 +143,25 @@ impl ServerTls {
         let provider = provider();
         let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&rustls::version::TLS13])?;
-        let (roles, certificate_required) = match client_auth {
-            ClientAuth::None => (None, false),
-            ClientAuth::Optional(roles) => (Some(roles), false),
-            ClientAuth::Required(roles) => (Some(roles), true),
+        let for_tls = |roles: Vec<Role>| {
+            let uses = roles.into_iter().map(|role| (role, Usage::TlsClient));
+            Some(uses.collect())
         };
-        let clients = roles.map(|roles| PeerRule {
+        let (uses, certificate_required) = match client_auth {
+            ClientAuth::None => (None, false),
+            ClientAuth::Optional(roles) => (for_tls(roles), false),
+            ClientAuth::Required(roles) => (for_tls(roles), true),
+            ClientAuth::OptionalFor(uses) => (Some(uses), false),
+        };
+        let clients = uses.map(|uses| PeerRule {
             trust,
-            roles,
-            usage: Usage::TlsClient,
+            uses,
             name: None,
         });
         let builder = match &clients {
             None => builder.with_no_client_auth(),
             Some(rule) => builder.with_client_cert_verifier(Arc::new(PeerVerifier {
-                rule: rule.clone(),
+                rule: Rule::Party(rule.clone()),
                 provider,
                 certificate_required,
             })

@@ -17,15 +17,14 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use webpki::EndEntityCert;
 
-use crate::SharedTrust;
+use crate::{SharedTrust, rooted::RootedRule};
 
 /// Which parties are good at the other end of a connection.
 #[derive(Clone)]
 pub(crate) struct PeerRule {
     pub(crate) trust: SharedTrust,
-    /// Any of these roles.
-    pub(crate) roles: Vec<Role>,
-    pub(crate) usage: Usage,
+    /// Any of these roles, each with what its certificate must be for.
+    pub(crate) uses: Vec<(Role, Usage)>,
     /// This party alone, where it is known beforehand.
     pub(crate) name: Option<PartyName>,
 }
@@ -39,10 +38,10 @@ impl PeerRule {
     ) -> Result<VerifiedCertificate, Refusal> {
         let trust = self.trust.load();
         let mut refused = Refusal::new(Problem::RoleMismatch, "no role is trusted here");
-        for &role in &self.roles {
-            match trust.verify(chain, role, self.usage, now) {
+        for &(role, usage) in &self.uses {
+            match trust.verify(chain, role, usage, now) {
                 Ok(certificate) => return self.check_name(certificate),
-                // The certificate may be good for another of the roles.
+                // The certificate may be good for another of the uses.
                 Err(refusal) => refused = refusal,
             }
             if refused.problem != Problem::RoleMismatch {
@@ -66,17 +65,39 @@ impl PeerRule {
 impl fmt::Debug for PeerRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PeerRule")
-            .field("roles", &self.roles)
-            .field("usage", &self.usage)
+            .field("uses", &self.uses)
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
 }
 
-/// A [`PeerRule`] in the form that rustls asks.
+/// How a peer is judged.
+#[derive(Debug, Clone)]
+pub(crate) enum Rule {
+    /// As a party, by the trust of this process.
+    Party(PeerRule),
+    /// By the root, over the issuing CA that it shows.
+    Rooted(RootedRule),
+}
+
+impl Rule {
+    /// Judges a peer's chain, leaf first, as of this moment.
+    pub(crate) fn judge(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        match self {
+            Rule::Party(rule) => rule.judge(chain, now).map(drop),
+            Rule::Rooted(rule) => rule.judge(chain, now),
+        }
+    }
+}
+
+/// A [`Rule`] in the form that rustls asks.
 #[derive(Debug)]
 pub(crate) struct PeerVerifier {
-    pub(crate) rule: PeerRule,
+    pub(crate) rule: Rule,
     pub(crate) provider: Arc<CryptoProvider>,
     /// Of clients: whether one without a certificate is let in.
     pub(crate) certificate_required: bool,
@@ -88,7 +109,7 @@ impl PeerVerifier {
         leaf: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<VerifiedCertificate, rustls::Error> {
+    ) -> Result<(), rustls::Error> {
         let chain: Vec<_> = std::iter::once(leaf).chain(others).cloned().collect();
         self.rule
             .judge(&chain, Timestamp(now.as_secs()))
@@ -146,7 +167,7 @@ impl ClientCertVerifier for PeerVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         self.verify(leaf, others, now)
-            .map(|_| ClientCertVerified::assertion())
+            .map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

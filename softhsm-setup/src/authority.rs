@@ -3,9 +3,10 @@
 
 use std::fs;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use protocol::{identifiers::Digest, names::Role};
 use rcgen::{
-    CertificateParams, CertificateRevocationListParams, Issuer, KeyIdMethod,
+    CertificateParams, CertificateRevocationListParams, IsCa, Issuer, KeyIdMethod,
     PKCS_ECDSA_P256_SHA256, PublicKeyData, RevokedCertParams, SerialNumber, SignatureAlgorithm,
     SigningKey,
 };
@@ -13,11 +14,14 @@ use time::{Duration, OffsetDateTime};
 
 use crate::{
     Failure,
-    layout::{LockedLayout, Readers},
+    ca::Ca,
+    issue::hex,
+    journal::{Asked, Event, How, Issued, Journal},
+    layout::{Layout, LockedLayout, Readers},
     leaf::Leaf,
     profiles,
     revocation::{Crl, NothingIssued},
-    token_process::TokenProcess,
+    token_process::{FoundKey, TokenProcess},
 };
 
 /// How long a CRL is good.
@@ -63,38 +67,57 @@ impl SigningKey for TokenKey<'_> {
     }
 }
 
-/// One of the four CAs; `role` is `None` for the root.
+/// A CA whose key is at hand.
 pub(crate) struct Authority<'a> {
-    role: Option<Role>,
+    ca: Ca,
     layout: &'a LockedLayout,
     issuer: Issuer<'static, TokenKey<'a>>,
 }
 
-/// The label of a CA's key.
-pub(crate) fn key_label(role: Option<Role>) -> String {
-    role.map_or_else(|| "root-ca".to_owned(), |role| format!("{role}-ca"))
+/// The label of a CA's key in the CA token: that of the key that its certificate has, whatever it was called; without one,
+/// what it will be called.
+pub(crate) fn key_label(layout: &Layout, ca: Ca, keys: &[FoundKey]) -> String {
+    let certificate = Leaf::open(&layout.certificate_of(ca)).ok();
+    certificate
+        .and_then(|certificate| label_of(keys, &certificate.public_point))
+        .unwrap_or_else(|| ca.label())
+}
+
+/// The label of the key pair with this public point.
+fn label_of(keys: &[FoundKey], public: &[u8]) -> Option<String> {
+    keys.iter()
+        .find(|key| key.public.as_deref() == Some(public))
+        .map(|key| key.label.clone())
 }
 
 impl<'a> Authority<'a> {
-    /// A CA that has its certificate.
+    /// The CA that issues now: the newest of a role, or the root.
     pub(crate) fn open(
         layout: &'a LockedLayout,
         token: &'a TokenProcess,
         role: Option<Role>,
     ) -> Result<Self, Failure> {
-        let path = layout.ca_certificate(role);
+        Self::open_ca(layout, token, layout.issuing_ca(role))
+    }
+
+    /// A CA that has its certificate.
+    pub(crate) fn open_ca(
+        layout: &'a LockedLayout,
+        token: &'a TokenProcess,
+        ca: Ca,
+    ) -> Result<Self, Failure> {
+        let path = layout.certificate_of(ca);
         let pem = fs::read_to_string(&path).map_err(|error| Failure::file(&path, &error))?;
-        Self::with_certificate(layout, token, role, &pem)
+        Self::with_certificate(layout, token, ca, &pem)
     }
 
     fn with_certificate(
         layout: &'a LockedLayout,
         token: &'a TokenProcess,
-        role: Option<Role>,
+        ca: Ca,
         pem: &str,
     ) -> Result<Self, Failure> {
-        let key = token_key(token, role)?;
-        let path = layout.ca_certificate(role);
+        let path = layout.certificate_of(ca);
         let unusable = |reason: &str| {
             let path = path.display();
             Failure::new(format!(
@@ -103,39 +126,52 @@ impl<'a> Authority<'a> {
         };
         let certificate =
             Leaf::read(pem.as_bytes()).ok_or_else(|| unusable("it is no certificate"))?;
-        if certificate.public_point != key.der_bytes() {
-            // What it signed nobody would take.
-            return Err(Failure::new(format!(
+        // What another key signed nobody would take.
+        let label = label_of(&token.keys(Vec::new())?, &certificate.public_point);
+        let label = label.ok_or_else(|| {
+            Failure::new(format!(
                 "{} is not the certificate of the key {} in the CA token; bring the CA's own token back into \
                  ca/, which may have been carried away",
                 path.display(),
-                key_label(role)
-            )));
-        }
+                ca.label()
+            ))
+        })?;
+        let key = TokenKey {
+            token,
+            label,
+            public: PublicPoint(certificate.public_point),
+        };
         let issuer =
             Issuer::from_ca_cert_pem(pem, key).map_err(|error| unusable(&error.to_string()))?;
-        Ok(Self {
-            role,
-            layout,
-            issuer,
-        })
+        Ok(Self { ca, layout, issuer })
     }
 
-    /// Issues a certificate, in PEM.
+    /// Issues a certificate, in PEM: the root to issuing CAs, an issuing CA to parties. It is in the journal when this
+    /// returns.
     pub(crate) fn issue(
         &self,
+        journal: &mut Journal,
+        origin: Origin,
         params: &CertificateParams,
         public: &PublicPoint,
     ) -> Result<String, Failure> {
-        params
-            .signed_by(public, &self.issuer)
-            .map(|certificate| certificate.pem())
-            .map_err(|error| {
-                Failure::new(format!(
-                    "the {} did not sign: {error}",
-                    key_label(self.role)
-                ))
-            })
+        if self.ca.role.is_none() != matches!(params.is_ca, IsCa::Ca(_)) {
+            return Err(Failure::new(format!(
+                "the {} is not for such a certificate; the root certifies issuing CAs, and they certify parties",
+                self.ca.label()
+            )));
+        }
+        let certificate = params.signed_by(public, &self.issuer).map_err(|error| {
+            Failure::new(format!("the {} did not sign: {error}", self.ca.label()))
+        })?;
+        enter(
+            self.layout,
+            journal,
+            &self.ca.label(),
+            origin,
+            certificate.der(),
+        )?;
+        Ok(certificate.pem())
     }
 
     /// Signs the first CRL, which is empty, of a CA whose certificate is not in its file yet.
@@ -145,13 +181,13 @@ impl<'a> Authority<'a> {
         nothing: &NothingIssued,
         certificate: &str,
     ) -> Result<(), Failure> {
-        Authority::with_certificate(layout, token, nothing.role(), certificate)?.write_crl(1, &[])
+        Authority::with_certificate(layout, token, nothing.ca(), certificate)?.write_crl(1, &[])
     }
 
     /// Signs a CRL with the next number: the certificates revoked so far, and these serials. Returns when
     /// they are in the file.
     pub(crate) fn sign_crl(&self, also: &[Vec<u8>]) -> Result<(), Failure> {
-        let former = Crl::of(self.layout, self.role)?;
+        let former = Crl::of_ca(self.layout, self.ca)?;
         let now = OffsetDateTime::now_utc();
         let mut revoked = former.revoked;
         for serial in also {
@@ -184,15 +220,12 @@ impl<'a> Authority<'a> {
             .signed_by(&self.issuer)
             .and_then(|crl| crl.pem())
             .map_err(|error| {
-                Failure::new(format!(
-                    "the {} did not sign: {error}",
-                    key_label(self.role)
-                ))
+                Failure::new(format!("the {} did not sign: {error}", self.ca.label()))
             })?;
-        let path = self.layout.ca_crl(self.role);
+        let path = self.layout.crl_of(self.ca);
         self.layout.replace(&path, pem.as_bytes(), Readers::All)?;
         // Nobody is told that a certificate is revoked unless the file says so.
-        let written = Crl::of(self.layout, self.role)?;
+        let written = Crl::of_ca(self.layout, self.ca)?;
         let has_all = revoked
             .iter()
             .all(|(serial, _)| written.revoked.iter().any(|(found, _)| found == serial));
@@ -206,28 +239,118 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// Makes a CA's certificate, in PEM: the root's by itself, an issuing CA's by the root.
+/// Makes the certificate of a CA that takes nobody's place, in PEM: the root's by itself, an issuing CA's by the root.
 pub(crate) fn ca_certificate(
     layout: &LockedLayout,
     token: &TokenProcess,
     role: Option<Role>,
 ) -> Result<String, Failure> {
     let params = profiles::ca(role)?;
-    if role.is_some() {
-        let public = PublicPoint(token.public(&key_label(role))?);
-        return Authority::open(layout, token, None)?.issue(&params, &public);
-    }
-    params
-        .self_signed(&token_key(token, role)?)
-        .map(|certificate| certificate.pem())
-        .map_err(|error| Failure::new(format!("the root CA did not sign: {error}")))
+    certify_ca(layout, token, role, &Ca::first(role).label(), &params)
 }
 
-fn token_key(token: &TokenProcess, role: Option<Role>) -> Result<TokenKey<'_>, Failure> {
-    let label = key_label(role);
-    Ok(TokenKey {
+/// Certifies the key with this label as a CA, in PEM.
+pub(crate) fn certify_ca(
+    layout: &LockedLayout,
+    token: &TokenProcess,
+    role: Option<Role>,
+    label: &str,
+    params: &CertificateParams,
+) -> Result<String, Failure> {
+    let public = PublicPoint(token.public(label)?);
+    let mut journal = Journal::open(layout)?;
+    let origin = Origin::of(How::Init);
+    if role.is_some() {
+        return Authority::open(layout, token, None)?.issue(&mut journal, origin, params, &public);
+    }
+    let key = TokenKey {
         token,
-        public: PublicPoint(token.public(&label)?),
-        label,
-    })
+        label: label.to_owned(),
+        public,
+    };
+    let certificate = params
+        .self_signed(&key)
+        .map_err(|error| Failure::new(format!("the root CA did not sign: {error}")))?;
+    enter(layout, &mut journal, label, origin, certificate.der())?;
+    Ok(certificate.pem())
+}
+
+/// Writes into the journal what a CA signed.
+fn enter(
+    layout: &LockedLayout,
+    journal: &mut Journal,
+    ca: &str,
+    origin: Origin,
+    der: &[u8],
+) -> Result<(), Failure> {
+    let leaf = Leaf::of(der).ok_or_else(|| {
+        Failure::new(format!(
+            "the {} signed something that is no certificate; this is an error of the program: report it",
+            ca
+        ))
+    })?;
+    let issued = Issued {
+        how: origin.how,
+        ca: ca.to_owned(),
+        serial: hex(&leaf.serial),
+        subject: leaf.whose(),
+        usage: match leaf.purpose {
+            Some(purpose) => purpose.as_str(),
+            None if leaf.is_ca => "ca",
+            // The enrolment service's has no profile of a party.
+            None => "tls-server",
+        }
+        .to_owned(),
+        spki_sha256: leaf.spki_sha256,
+        certificate_sha256: Digest::of(der),
+        not_after: leaf.not_after.unix_timestamp(),
+        certificate: STANDARD.encode(der),
+        asked: origin.asked,
+    };
+    journal.append(layout, Event::Issued(issued))
+}
+
+/// Writes into the journal what a CA of the directory signed before there was one, as far as it is in a file.
+pub(crate) fn enter_found(layout: &LockedLayout) -> Result<(), Failure> {
+    let mut journal = Journal::open(layout)?;
+    let mut known = Vec::new();
+    for ca in layout.cas() {
+        known.push((ca, Leaf::open(&layout.certificate_of(ca))?));
+    }
+    for file in layout.certificates()? {
+        // What is none was looked at where it belongs.
+        let Ok(leaf) = Leaf::open(&file) else {
+            continue;
+        };
+        let Some((ca, _)) = known.iter().find(|(_, ca)| ca.has_signed(&leaf)) else {
+            continue;
+        };
+        let digest = Digest::of(&leaf.der);
+        if !journal
+            .issued()
+            .any(|issued| issued.certificate_sha256 == digest)
+        {
+            enter(
+                layout,
+                &mut journal,
+                &ca.label(),
+                Origin::of(How::Found),
+                &leaf.der,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// How a certificate comes to be, and who asked for it.
+pub(crate) struct Origin {
+    pub(crate) how: How,
+    pub(crate) asked: Option<Asked>,
+}
+
+impl Origin {
+    /// Nobody asked over the network.
+    pub(crate) const fn of(how: How) -> Self {
+        Self { how, asked: None }
+    }
 }

@@ -1,11 +1,14 @@
 //! The command line.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use protocol::names::Role;
 
-use crate::profiles::{LEAF_DAYS, Purpose};
+use crate::profiles::{ENROLLED_DAYS, ISSUING_CA_DAYS, LEAF_DAYS, Purpose};
 
 /// Provisions Twinseal: tokens and the keys in them, certificate authorities, certificates, CRLs,
 /// configurations.
@@ -100,6 +103,67 @@ pub(crate) enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Make the CAs as a file says, before witnesses, with a transcript of every step. ceremony.sample.toml explains the file.
+    /// Everything is checked before anything is touched, and what is there already is refused.
+    Ceremony {
+        /// The directory that is made, or has nothing of a CA in it.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// What is to be done.
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+        /// Check everything, say what would be done, and do nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Have an issuing CA take another one's place.
+    #[command(subcommand)]
+    Ca(CaCommand),
+    /// Show what the CAs issued and revoked.
+    Journal {
+        #[command(flatten)]
+        place: Place,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Invite a party to enrol: print a secret with which it gets its certificates from `serve`, once each.
+    Invite {
+        #[command(flatten)]
+        place: Place,
+        /// What the party is.
+        #[arg(long, value_enum)]
+        role: InvitedRole,
+        /// The party's id: the last part of its URN.
+        #[arg(long, value_name = "ID")]
+        name: String,
+        /// A DNS name of a merchant's shop; may be given several times.
+        #[arg(long, value_name = "NAME")]
+        dns: Vec<String>,
+        /// An IP address of a merchant's shop; may be given several times.
+        #[arg(long, value_name = "ADDRESS")]
+        ip: Vec<IpAddr>,
+        /// The OCSP responder that a merchant's certificate for TLS names: http://host[:port]/path.
+        #[arg(long, value_name = "URL")]
+        ocsp: Option<String>,
+        /// How many hours the secret is good.
+        #[arg(long, default_value_t = 72, value_parser = clap::value_parser!(i64).range(1..=8760))]
+        valid_hours: i64,
+    },
+    /// Serve enrolment and renewal (EST, RFC 7030) until SIGTERM or SIGINT.
+    Serve {
+        #[command(flatten)]
+        place: Place,
+        /// Where.
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8643")]
+        listen: SocketAddr,
+        /// How many days an enrolled certificate is good.
+        #[arg(long, default_value_t = ENROLLED_DAYS, value_parser = clap::value_parser!(i64).range(1..=1825))]
+        days: i64,
+        /// How the log on standard error is written. RUST_LOG says how much of it.
+        #[arg(long, value_enum, default_value = "text")]
+        log: LogFormat,
+    },
     /// Make a further client: key, certificate, configuration, instruments. Its accounts are the gateway's to add.
     Client {
         #[command(flatten)]
@@ -131,6 +195,34 @@ pub(crate) enum Command {
     },
 }
 
+/// How an issuing CA takes another one's place.
+#[derive(Subcommand)]
+pub(crate) enum CaCommand {
+    /// Make a new key and certificate under the root. It issues from now on. The former one stays trusted, and its CRL is
+    /// signed, until it is retired.
+    Replace {
+        #[command(flatten)]
+        place: Place,
+        /// Whose CA it is.
+        #[arg(long, value_enum)]
+        role: RoleArgument,
+        /// How many days the new one is good; not beyond the root's.
+        #[arg(long, default_value_t = ISSUING_CA_DAYS, value_parser = clap::value_parser!(i64).range(30..=3650))]
+        days: i64,
+    },
+    /// Take the oldest CA of a role, which was replaced, out of the configurations and away to pki/retired/.
+    Retire {
+        #[command(flatten)]
+        place: Place,
+        /// Whose CA it is.
+        #[arg(long, value_enum)]
+        role: RoleArgument,
+        /// Although certificates that it issued are in use in the directory; from then on nobody takes them.
+        #[arg(long)]
+        although_in_use: bool,
+    },
+}
+
 /// A role on the command line.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum RoleArgument {
@@ -150,4 +242,31 @@ impl From<RoleArgument> for Role {
             RoleArgument::Gateway => Role::Gateway,
         }
     }
+}
+
+/// Who can be invited: the gateway's keys are made in its token, and `issue` certifies them.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum InvitedRole {
+    /// The payer.
+    Client,
+    /// The shop.
+    Merchant,
+}
+
+impl From<InvitedRole> for Role {
+    fn from(role: InvitedRole) -> Self {
+        match role {
+            InvitedRole::Client => Role::Client,
+            InvitedRole::Merchant => Role::Merchant,
+        }
+    }
+}
+
+/// The form of the service's log.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line for people.
+    Text,
+    /// An object per line.
+    Json,
 }

@@ -12,6 +12,7 @@ use crate::{
     Failure,
     layout::{LockedLayout, Readers},
     party_directory::PartyDirectory,
+    trust_lists,
 };
 
 const GATEWAY: &str = include_str!("../../gateway/gateway.sample.toml");
@@ -103,6 +104,7 @@ pub(crate) fn gateway(
             (SAMPLE_MERCHANT, merchant.as_str()),
         ],
     );
+    let text = trust_lists::as_they_are(layout, &text)?;
     layout.write_new(
         &layout.path("gateway/gateway.toml"),
         text.as_bytes(),
@@ -133,6 +135,7 @@ pub(crate) fn merchant(directory: &PartyDirectory<'_>, name: &MerchantName) -> R
         directory.write_new(MERCHANTS_SECRET, secret.as_bytes(), Readers::Owner)?;
     }
     let text = filled(MERCHANT, &[(SAMPLE_MERCHANT, name.as_str())]);
+    let text = trust_lists::as_they_are(directory.layout(), &text)?;
     directory.write_new("merchant.toml", text.as_bytes(), Readers::All)?;
     directory.write_new("catalogue.toml", CATALOGUE.as_bytes(), Readers::All)?;
     Ok(())
@@ -141,7 +144,8 @@ pub(crate) fn merchant(directory: &PartyDirectory<'_>, name: &MerchantName) -> R
 /// A client's, its instruments, and what the gateway's card issuer is to know of it.
 pub(crate) fn client(directory: &PartyDirectory<'_>, name: &ClientName) -> Result<(), Failure> {
     let filled = |sample: &str| filled(sample, &[(SAMPLE_CLIENT, name.as_str())]);
-    directory.write_new("client.toml", filled(CLIENT).as_bytes(), Readers::All)?;
+    let text = trust_lists::as_they_are(directory.layout(), &filled(CLIENT))?;
+    directory.write_new("client.toml", text.as_bytes(), Readers::All)?;
     directory.write_new("instruments.toml", INSTRUMENTS.as_bytes(), Readers::Owner)?;
     // A further client's cards are the same sample numbers, so its accounts are for an operator to choose.
     if directory.is("client") {

@@ -8,9 +8,11 @@ use zeroize::Zeroizing;
 
 use crate::{
     Failure,
-    authority::{Authority, PublicPoint, ca_certificate, key_label},
-    configuration,
-    layout::{LockedLayout, Readers, TokenPlace},
+    authority::{Authority, Origin, PublicPoint, ca_certificate, enter_found, key_label},
+    ca::Ca,
+    configuration, enrolment_identity,
+    journal::{How, Journal},
+    layout::{Layout, LockedLayout, Readers, TokenPlace},
     leaf::check_is_of,
     party,
     party_directory::PartyDirectory,
@@ -43,14 +45,14 @@ pub(crate) fn gateway_keys() -> Vec<WantedKey> {
     .collect()
 }
 
-/// The keys of the four CAs.
-pub(crate) fn ca_keys() -> Vec<WantedKey> {
-    cas()
-        .map(|role| WantedKey {
-            label: key_label(role),
-            usage: Usage::Sign,
-        })
-        .collect()
+/// The keys of the CAs: those of their certificates, and of a CA without one that which is to be made.
+pub(crate) fn ca_keys(layout: &Layout, token: &TokenProcess) -> Result<Vec<WantedKey>, Failure> {
+    let found = token.keys(Vec::new())?;
+    let wanted = layout.cas().into_iter().map(|ca| WantedKey {
+        label: key_label(layout, ca, &found),
+        usage: Usage::Sign,
+    });
+    Ok(wanted.collect())
 }
 
 /// The four CAs, the root first.
@@ -91,7 +93,7 @@ pub(crate) fn init(layout: &LockedLayout, module: &Path, hosts: &[String]) -> Re
         step(made, &format!("key {} in the gateway's token", key.label));
     }
     let ca = token(layout, module, TokenPlace::Ca)?;
-    for key in ca_keys() {
+    for key in ca_keys(layout, &ca)? {
         let made = ca.make_key(layout, &key.label, key.usage)?;
         step(made, &format!("key {} in the CA token", key.label));
     }
@@ -99,8 +101,12 @@ pub(crate) fn init(layout: &LockedLayout, module: &Path, hosts: &[String]) -> Re
         certificate_authority(layout, &ca, role)?;
     }
 
+    enter_found(layout)?;
     let names = party::hosts(hosts);
     gateway_certificates(layout, &gateway, &ca, &names)?;
+    if enrolment_identity::make_if_missing(layout, &ca, &names)? {
+        step(true, "TLS key and certificate of the enrolment service");
+    }
     let merchant = party::make_merchant(&merchant, &ca, MERCHANT, &names)?;
     party::make_client(&client, &ca)?;
     configuration::gateway(layout, module, &gateway_name()?, &merchant)?;
@@ -127,10 +133,13 @@ fn certificate_authority(
     if !layout.ca_crl(role).exists() {
         let nothing = NothingIssued::by(layout, role)?;
         Authority::sign_first_crl(layout, ca, &nothing, &pem)?;
-        step(true, &format!("CRL of the {}", key_label(role)));
+        step(true, &format!("CRL of the {}", Ca::first(role).label()));
     }
     layout.write_new(&path, pem.as_bytes(), Readers::All)?;
-    step(true, &format!("certificate of the {}", key_label(role)));
+    step(
+        true,
+        &format!("certificate of the {}", Ca::first(role).label()),
+    );
     Ok(())
 }
 
@@ -143,7 +152,11 @@ fn step(made: bool, what: &str) {
 }
 
 /// A token directory with its PINs and configuration, and the token in it.
-fn token(layout: &LockedLayout, module: &Path, place: TokenPlace) -> Result<TokenProcess, Failure> {
+pub(crate) fn token(
+    layout: &LockedLayout,
+    module: &Path,
+    place: TokenPlace,
+) -> Result<TokenProcess, Failure> {
     let tokens = layout.token_file(place, "tokens");
     let config = configuration::softhsm(&tokens)?;
     std::fs::create_dir_all(&tokens).map_err(|error| Failure::file(&tokens, &error))?;
@@ -159,7 +172,7 @@ fn token(layout: &LockedLayout, module: &Path, place: TokenPlace) -> Result<Toke
         )));
     }
     for pin in [user_pin, layout.so_pin(place)] {
-        layout.write_new(&pin, random_pin()?.as_bytes(), Readers::Owner)?;
+        layout.write_new(&pin, random_text()?.as_bytes(), Readers::Owner)?;
     }
     let made = token.init_token(layout)?;
     step(made, &format!("token {}", place.label()));
@@ -167,7 +180,7 @@ fn token(layout: &LockedLayout, module: &Path, place: TokenPlace) -> Result<Toke
 }
 
 /// Digits and letters that can be typed, 120 bits of them.
-fn random_pin() -> Result<Zeroizing<String>, Failure> {
+pub(crate) fn random_text() -> Result<Zeroizing<String>, Failure> {
     const CHARACTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz123456789";
     let mut random = Zeroizing::new([0u8; 24]);
     SystemRandom::new()
@@ -202,8 +215,12 @@ fn gateway_certificates(
             _ => Hosts::default(),
         };
         let params = profiles::leaf(name.party(), purpose, &hosts, LEAF_DAYS)?;
-        let pem = Authority::open(layout, ca, Some(Role::Gateway))?
-            .issue(&params, &PublicPoint(public))?;
+        let pem = Authority::open(layout, ca, Some(Role::Gateway))?.issue(
+            &mut Journal::open(layout)?,
+            Origin::of(How::Init),
+            &params,
+            &PublicPoint(public),
+        )?;
         layout.write_new(&path, pem.as_bytes(), Readers::All)?;
         step(true, &format!("certificate of the gateway's key {label}"));
     }

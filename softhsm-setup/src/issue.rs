@@ -2,15 +2,19 @@
 
 use std::{fs, path::Path};
 
-use protocol::names::{PartyName, Role};
+use protocol::{
+    identifiers::Digest,
+    names::{PartyName, Role},
+};
 use rcgen::{
     CertificateSigningRequestParams, PKCS_ECDSA_P256_SHA256, PublicKeyData, SubjectPublicKeyInfo,
 };
 
 use crate::{
     Failure,
-    authority::{Authority, PublicPoint, key_label},
-    init::cas,
+    authority::{Authority, Origin, PublicPoint},
+    ca::Ca,
+    journal::{Event, How, Journal, Revoked},
     layout::{LockedLayout, Readers, TokenPlace},
     leaf::Leaf,
     print,
@@ -30,8 +34,6 @@ pub(crate) struct Wanted {
     pub(crate) name: String,
     pub(crate) hosts: Hosts,
     pub(crate) days: i64,
-    /// The OCSP responder that it names.
-    pub(crate) ocsp: Option<String>,
 }
 
 /// Issues a certificate for the key of a request; nothing else of the request is taken.
@@ -51,37 +53,14 @@ pub(crate) fn issue(
     if out.exists() {
         return Err(is_there());
     }
-    let text = fs::read_to_string(csr).map_err(|error| Failure::file(csr, &error))?;
-    let unusable = |error: rcgen::Error| {
-        Failure::new(format!(
-            "{} is not a request that can be used: {error}; make a PKCS#10 request for a P-256 key",
-            csr.display()
-        ))
-    };
-    let public = if wanted.usage == Purpose::Encryption && text.contains(PUBLIC_KEY) {
-        point_of(&SubjectPublicKeyInfo::from_pem(&text).map_err(unusable)?)
-    } else {
-        point_of(
-            &CertificateSigningRequestParams::from_pem(&text)
-                .map_err(unusable)?
-                .public_key,
-        )
-    };
-    let public = public.ok_or_else(|| {
-        Failure::new(format!(
-            "the key in {} is not of P-256, or it signed the request with another hash than SHA-256; make \
-             one with `openssl ecparam -name prime256v1 -genkey`",
-            csr.display()
-        ))
-    })?;
+    let public = requested_key(csr, wanted.usage)?;
     let name = PartyName::new(wanted.role, &wanted.name)
         .map_err(|error| Failure::new(format!("--name {}: {error}", wanted.name)))?;
-    let mut params = profiles::leaf(&name, wanted.usage, &wanted.hosts, wanted.days)?;
-    if let Some(url) = &wanted.ocsp {
-        profiles::name_responder(&mut params, url)?;
-    }
+    let params = profiles::leaf(&name, wanted.usage, &wanted.hosts, wanted.days)?;
     let token = TokenProcess::start(layout, TokenPlace::Ca, module)?;
-    let pem = Authority::open(layout, &token, Some(wanted.role))?.issue(&params, &public)?;
+    let ca = Authority::open(layout, &token, Some(wanted.role))?;
+    let mut journal = Journal::open(layout)?;
+    let pem = ca.issue(&mut journal, Origin::of(How::Issue), &params, &public)?;
     if !layout.write_new(out, pem.as_bytes(), Readers::All)? {
         return Err(is_there());
     }
@@ -92,14 +71,41 @@ pub(crate) fn issue(
         wanted.days,
         listed(", DNS ", &wanted.hosts.dns),
         listed(", IP ", &wanted.hosts.ip),
-        listed(", OCSP ", wanted.ocsp.as_slice()),
+        listed(", OCSP ", wanted.hosts.ocsp.as_slice()),
     ));
     Ok(())
 }
 
+/// The public key that a request asks a certificate for.
+pub(crate) fn requested_key(csr: &Path, usage: Purpose) -> Result<PublicPoint, Failure> {
+    let text = fs::read_to_string(csr).map_err(|error| Failure::file(csr, &error))?;
+    let unusable = |error: rcgen::Error| {
+        Failure::new(format!(
+            "{} is not a request that can be used: {error}; make a PKCS#10 request for a P-256 key",
+            csr.display()
+        ))
+    };
+    let public = if usage == Purpose::Encryption && text.contains(PUBLIC_KEY) {
+        point_of(&SubjectPublicKeyInfo::from_pem(&text).map_err(unusable)?)
+    } else {
+        point_of(
+            &CertificateSigningRequestParams::from_pem(&text)
+                .map_err(unusable)?
+                .public_key,
+        )
+    };
+    public.ok_or_else(|| {
+        Failure::new(format!(
+            "the key in {} is not of P-256, or it signed the request with another hash than SHA-256; make \
+             one with `openssl ecparam -name prime256v1 -genkey`",
+            csr.display()
+        ))
+    })
+}
+
 /// The public key of a request for P-256. What rcgen calls the key's algorithm is that of the request's
 /// signature, so the key itself is looked at, too.
-fn point_of(key: &impl PublicKeyData) -> Option<PublicPoint> {
+pub(crate) fn point_of(key: &impl PublicKeyData) -> Option<PublicPoint> {
     let bytes = key.der_bytes().try_into().ok()?;
     let point = hsm::P256Point::from_uncompressed(bytes).ok()?;
     (key.algorithm() == &PKCS_ECDSA_P256_SHA256).then(|| PublicPoint(point.as_bytes().to_vec()))
@@ -120,9 +126,11 @@ pub(crate) fn revoke(
     certificate: &Path,
 ) -> Result<(), Failure> {
     let leaf = Leaf::open(certificate)?;
-    let role = cas()
-        .find(|role| {
-            fs::read(layout.ca_certificate(*role))
+    let ca = layout
+        .cas()
+        .into_iter()
+        .find(|ca| {
+            fs::read(layout.certificate_of(*ca))
                 .ok()
                 .and_then(|pem| Leaf::read(&pem))
                 .is_some_and(|ca| ca.has_signed(&leaf))
@@ -134,36 +142,56 @@ pub(crate) fn revoke(
                 layout.root().display()
             ))
         })?;
-    if Crl::of(layout, role)?.names(&leaf.serial) {
+    if Crl::of_ca(layout, ca)?.names(&leaf.serial) {
         print(&format!(
             "revoked already: {} (serial {}); {} has it",
             leaf.subject,
             hex(&leaf.serial),
-            layout.ca_crl(role).display()
+            layout.crl_of(ca).display()
         ));
         return Ok(());
     }
     let token = TokenProcess::start(layout, TokenPlace::Ca, module)?;
-    Authority::open(layout, &token, role)?.sign_crl(std::slice::from_ref(&leaf.serial))?;
+    let authority = Authority::open_ca(layout, &token, ca)?;
+    enter_revocation(layout, ca, &leaf)?;
+    authority.sign_crl(std::slice::from_ref(&leaf.serial))?;
     print(&format!(
         "revoked {} (serial {}); {} has it: load it where it is trusted",
         leaf.subject,
         hex(&leaf.serial),
-        layout.ca_crl(role).display()
+        layout.crl_of(ca).display()
     ));
     Ok(())
+}
+
+/// Writes a revocation into the journal, before the CRL that has it: what is revoked for others is so here. One that a run
+/// before was interrupted after stays as it is.
+fn enter_revocation(layout: &LockedLayout, ca: Ca, leaf: &Leaf) -> Result<(), Failure> {
+    let mut journal = Journal::open(layout)?;
+    let revoked = Revoked {
+        ca: ca.label(),
+        serial: hex(&leaf.serial),
+        subject: leaf.whose(),
+        certificate_sha256: Digest::of(&leaf.der),
+    };
+    let event = Event::Revoked(revoked);
+    if journal.entries().iter().any(|entry| entry.event == event) {
+        return Ok(());
+    }
+    journal.append(layout, event)
 }
 
 /// Has every CA sign its CRL anew.
 pub(crate) fn renew_crls(layout: &LockedLayout, module: &Path) -> Result<(), Failure> {
     // All or none.
-    for role in cas() {
-        Crl::of(layout, role)?;
+    let cas = layout.cas();
+    for ca in &cas {
+        Crl::of_ca(layout, *ca)?;
     }
     let token = TokenProcess::start(layout, TokenPlace::Ca, module)?;
-    for role in cas() {
-        Authority::open(layout, &token, role)?.sign_crl(&[])?;
-        say(&format!("signed the CRL of the {}", key_label(role)));
+    for ca in cas {
+        Authority::open_ca(layout, &token, ca)?.sign_crl(&[])?;
+        say(&format!("signed the CRL of the {}", ca.label()));
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::{
 
 use protocol::names::Role;
 
-use crate::{Failure, say};
+use crate::{Failure, ca::Ca, say};
 
 /// The label of the gateway's token.
 pub(crate) const GATEWAY_TOKEN: &str = "twinseal-gateway";
@@ -20,6 +20,7 @@ pub(crate) const GATEWAY_TOKEN: &str = "twinseal-gateway";
 pub(crate) const CA_TOKEN: &str = "twinseal-ca";
 
 /// The provisioned directory, absolute.
+#[derive(Clone)]
 pub(crate) struct Layout {
     root: PathBuf,
 }
@@ -93,9 +94,14 @@ impl Layout {
         self.token_file(place, "softhsm2.conf")
     }
 
-    /// The certificate of a CA: `None` is the root.
+    /// The certificate of the CA that issues now: `None` is the root.
     pub(crate) fn ca_certificate(&self, role: Option<Role>) -> PathBuf {
-        self.path(&format!("pki/{}.pem", file_stem(role)))
+        self.certificate_of(self.issuing_ca(role))
+    }
+
+    /// The certificate of a CA.
+    pub(crate) fn certificate_of(&self, ca: Ca) -> PathBuf {
+        self.path(&format!("pki/{}.pem", ca.file_stem()))
     }
 
     /// Every file with the name of a certificate, in the directory and in those just below it.
@@ -116,14 +122,15 @@ impl Layout {
         Ok(files)
     }
 
-    /// The CRL of a CA: `None` is the root.
+    /// The CRL of the CA that issues now: `None` is the root.
     pub(crate) fn ca_crl(&self, role: Option<Role>) -> PathBuf {
-        self.path(&format!("pki/{}.crl", file_stem(role)))
+        self.crl_of(self.issuing_ca(role))
     }
-}
 
-fn file_stem(role: Option<Role>) -> String {
-    role.map_or_else(|| "root".to_owned(), |role| format!("{role}-ca"))
+    /// The CRL of a CA.
+    pub(crate) fn crl_of(&self, ca: Ca) -> PathBuf {
+        self.path(&format!("pki/{}.crl", ca.file_stem()))
+    }
 }
 
 /// Who may read a new file.
@@ -160,9 +167,14 @@ impl LockedLayout {
 
     /// A directory that is there. Waits until no other command writes.
     pub(crate) fn open(directory: &Path) -> Result<Self, Failure> {
+        Self::open_telling(directory, say)
+    }
+
+    /// The same; when it has to wait `tell` is told so.
+    pub(crate) fn open_telling(directory: &Path, tell: impl FnOnce(&str)) -> Result<Self, Failure> {
         let layout = Layout::open(directory)?;
         let lock = lock(layout.root(), || {
-            say(&format!(
+            tell(&format!(
                 "waiting: another softhsm-setup writes in {}",
                 layout.root().display()
             ));

@@ -1,18 +1,20 @@
 //! A certificate in a file: what it says, and whether it is what it should be.
 
-use std::{fs, path::Path};
+use std::{fs, net::IpAddr, path::Path};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
-use protocol::names::PartyName;
+use protocol::{identifiers::Digest, names::PartyName, pki::ocsp_responders};
+use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 use x509_parser::{
     certificate::X509Certificate,
     extensions::{GeneralName, ParsedExtension},
+    prelude::FromDer as _,
 };
 
 use crate::{
     Failure,
-    profiles::{DOCUMENT_SIGNING, Purpose},
+    profiles::{DOCUMENT_SIGNING, Hosts, Purpose},
 };
 
 /// What matters of a certificate in a file.
@@ -21,12 +23,18 @@ pub(crate) struct Leaf {
     pub(crate) issuing_ca: String,
     pub(crate) serial: Vec<u8>,
     pub(crate) public_point: Vec<u8>,
+    /// SHA-256 of the SubjectPublicKeyInfo.
+    pub(crate) spki_sha256: Digest,
+    pub(crate) not_before: OffsetDateTime,
     pub(crate) not_after: OffsetDateTime,
     pub(crate) der: Vec<u8>,
     /// The party that it names, if it names one.
     pub(crate) name: Option<PartyName>,
     /// Which of the profiles it has, if it has one.
     pub(crate) purpose: Option<Purpose>,
+    /// Which names it has beside that.
+    pub(crate) hosts: Hosts,
+    pub(crate) is_ca: bool,
     signed: Vec<u8>,
     signature: Vec<u8>,
 }
@@ -44,7 +52,12 @@ impl Leaf {
 
     pub(crate) fn read(pem: &[u8]) -> Option<Self> {
         let (_, pem) = x509_parser::pem::parse_x509_pem(pem).ok()?;
-        let certificate = pem.parse_x509().ok()?;
+        Self::of(&pem.contents)
+    }
+
+    /// What a certificate in DER says.
+    pub(crate) fn of(der: &[u8]) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let common_name = |name: &x509_parser::x509::X509Name<'_>| {
             name.iter_common_name()
                 .next()
@@ -56,13 +69,30 @@ impl Leaf {
             issuing_ca: common_name(certificate.issuer())?,
             serial: certificate.raw_serial().to_vec(),
             public_point: certificate.public_key().subject_public_key.data.to_vec(),
+            spki_sha256: Digest::of(certificate.public_key().raw),
+            not_before: certificate.validity().not_before.to_datetime(),
             not_after: certificate.validity().not_after.to_datetime(),
             signed: certificate.tbs_certificate.as_ref().to_vec(),
             signature: certificate.signature_value.data.to_vec(),
             name: name(&certificate),
             purpose: purpose(&certificate),
-            der: pem.contents.clone(),
+            hosts: Hosts {
+                ocsp: ocsp_responders(&CertificateDer::from(der))
+                    .into_iter()
+                    .next(),
+                ..hosts(&certificate)
+            },
+            is_ca: certificate.is_ca(),
+            der: der.to_vec(),
         })
+    }
+
+    /// The party that it names, or its common name.
+    pub(crate) fn whose(&self) -> String {
+        match &self.name {
+            Some(name) => name.to_string(),
+            None => self.subject.clone(),
+        }
     }
 
     /// Whether this CA issued a certificate. Its name alone says little: the CAs of every provisioned
@@ -89,6 +119,26 @@ fn name(certificate: &X509Certificate<'_>) -> Option<PartyName> {
     names.next().is_none().then_some(name)
 }
 
+fn hosts(certificate: &X509Certificate<'_>) -> Hosts {
+    let mut hosts = Hosts::default();
+    let names = certificate.subject_alternative_name().ok().flatten();
+    for name in names.iter().flat_map(|names| &names.value.general_names) {
+        match name {
+            GeneralName::DNSName(dns) => hosts.dns.push((*dns).to_owned()),
+            GeneralName::IPAddress(bytes) => hosts.ip.extend(address(bytes)),
+            _ => {}
+        }
+    }
+    hosts
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    <[u8; 4]>::try_from(bytes)
+        .map(IpAddr::from)
+        .or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
+        .ok()
+}
+
 fn purpose(certificate: &X509Certificate<'_>) -> Option<Purpose> {
     let usage = certificate.key_usage().ok()??.value;
     let extended =
@@ -103,6 +153,7 @@ fn purpose(certificate: &X509Certificate<'_>) -> Option<Purpose> {
         None => usage.key_agreement().then_some(Purpose::Encryption),
         Some(_) if !usage.digital_signature() => None,
         Some(extended) if extended.server_auth && extended.client_auth => Some(Purpose::Tls),
+        Some(extended) if extended.ocsp_signing => Some(Purpose::Ocsp),
         Some(extended) => {
             let signs = |oid: &x509_parser::der_parser::Oid<'_>| {
                 oid.iter()

@@ -1,23 +1,34 @@
 //! `softhsm-setup`: tokens, keys, certificate authorities, certificates, configurations.
 //!
 //! `init` makes everything, `status` shows it, `issue`, `revoke` and `crl` are a CA's daily work, `client` and
-//! `merchant` add parties. Keys of the gateway and of the CAs are made in their tokens and stay
+//! `merchant` add parties, `ceremony` makes the CAs before witnesses, `ca` has an issuing CA take another one's place.
+//! `serve` certifies and renews over the network whom `invite` invited, and [`journal`] has everything that was ever issued.
+//! Keys of the gateway and of the CAs are made in their tokens and stay
 //! there; [`token_process`] says how the two tokens are reached, [`authority`] how certificates are signed
 //! in one.
 
 mod authority;
+mod ca;
+mod ceremony;
 mod cli;
 mod configuration;
+mod enrolment_identity;
 mod init;
+mod invitation;
 mod issue;
+mod journal;
+mod journal_table;
 mod layout;
 mod leaf;
 mod party;
 mod party_directory;
 mod profiles;
+mod replacement;
 mod revocation;
+mod serve;
 mod status;
 mod token_process;
+mod trust_lists;
 
 use std::{
     fmt,
@@ -29,7 +40,7 @@ use std::{
 use clap::Parser as _;
 
 use crate::{
-    cli::{Cli, Command, Place},
+    cli::{CaCommand, Cli, Command, Place},
     layout::{Layout, LockedLayout},
 };
 
@@ -95,9 +106,8 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
                 role: role.into(),
                 usage,
                 name,
-                hosts: profiles::Hosts { dns, ip },
+                hosts: profiles::Hosts { dns, ip, ocsp },
                 days,
-                ocsp,
             };
             issue::issue(&layout, &module(&place)?, &csr, &wanted, &out)?;
         }
@@ -108,6 +118,50 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Crl { place } => {
             let layout = LockedLayout::open(&place.dir)?;
             issue::renew_crls(&layout, &module(&place)?)?;
+        }
+        Command::Ceremony { dir, file, dry_run } => ceremony::ceremony(&dir, &file, dry_run)?,
+        Command::Ca(CaCommand::Replace { place, role, days }) => {
+            let layout = LockedLayout::open(&place.dir)?;
+            replacement::replace(&layout, &module(&place)?, role.into(), days)?;
+        }
+        Command::Ca(CaCommand::Retire {
+            place,
+            role,
+            although_in_use,
+        }) => {
+            let layout = LockedLayout::open(&place.dir)?;
+            replacement::retire(&layout, role.into(), although_in_use)?;
+        }
+        Command::Journal { place, json } => {
+            journal_table::journal(&Layout::open(&place.dir)?, json)?;
+        }
+        Command::Invite {
+            place,
+            role,
+            name,
+            dns,
+            ip,
+            ocsp,
+            valid_hours,
+        } => {
+            let layout = LockedLayout::open(&place.dir)?;
+            let wanted = invitation::Wanted {
+                role: role.into(),
+                name,
+                hosts: profiles::Hosts { dns, ip, ocsp },
+                valid_hours,
+            };
+            invitation::invite(&layout, wanted)?;
+        }
+        Command::Serve {
+            place,
+            listen,
+            days,
+            log,
+        } => {
+            let layout = Layout::open(&place.dir)?;
+            let chosen = serve::Chosen { listen, days, log };
+            serve::serve(&layout, &module(&place)?, &chosen)?;
         }
         Command::Client { place, out } => {
             let layout = LockedLayout::open(&place.dir)?;

@@ -14,8 +14,9 @@ use zeroize::Zeroizing;
 
 use crate::{
     Failure,
-    authority::{Authority, PublicPoint},
+    authority::{Authority, Origin, PublicPoint},
     configuration,
+    journal::{How, Journal},
     layout::{LockedLayout, Readers, TokenPlace},
     party_directory::PartyDirectory,
     print,
@@ -31,6 +32,7 @@ pub(crate) fn hosts(also: &[String]) -> Hosts {
             .chain(also.iter().cloned())
             .collect(),
         ip: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        ocsp: None,
     }
 }
 
@@ -123,7 +125,7 @@ fn certify_merchant(
 ) -> Result<(), Failure> {
     let shops = Hosts {
         dns: hosts.dns.clone(),
-        ip: Vec::new(),
+        ..Hosts::default()
     };
     certified_key(directory, ca, name.party(), Purpose::Tls, hosts)?;
     certified_key(directory, ca, name.party(), Purpose::Signing, &shops)?;
@@ -161,8 +163,13 @@ fn certified_key(
     }
     let public = PublicPoint(directory.key(&key_file)?.der_bytes().to_vec());
     let params = profiles::leaf(name, purpose, hosts, LEAF_DAYS)?;
-    let pem =
-        Authority::open(directory.layout(), ca, Some(name.role()))?.issue(&params, &public)?;
+    let layout = directory.layout();
+    let pem = Authority::open(layout, ca, Some(name.role()))?.issue(
+        &mut Journal::open(layout)?,
+        Origin::of(How::Init),
+        &params,
+        &public,
+    )?;
     directory.write_new(&certificate_file, pem.as_bytes(), Readers::All)?;
     say(&format!("made   {stem} key and certificate of {name}"));
     Ok(())

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Directories that are, or could be taken for, something else.
-const RESERVED: [&str; 4] = ["ca", "gateway", "pki", "tokens"];
+const RESERVED: [&str; 5] = ["ca", "enrolment", "gateway", "pki", "tokens"];
 
 const CLIENT_FILES: [&str; 4] = [
     "client.toml",
@@ -222,6 +222,6 @@ fn refuse_name(name: &str) -> Result<(), Failure> {
     }
     Err(Failure::new(format!(
         "--out {name:?}: give the name of a directory below DIR, of a-z, 0-9 and - with no - first, that is not \
-         ca, gateway, pki or tokens"
+         ca, enrolment, gateway, pki or tokens"
     )))
 }

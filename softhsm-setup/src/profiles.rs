@@ -19,10 +19,13 @@ use crate::Failure;
 pub(crate) const DOCUMENT_SIGNING: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 3, 36];
 
 const ROOT_DAYS: i64 = 3650;
-const ISSUING_CA_DAYS: i64 = 1825;
+pub(crate) const ISSUING_CA_DAYS: i64 = 1825;
 
 /// How long a party's certificate is good, unless said otherwise.
 pub(crate) const LEAF_DAYS: i64 = 397;
+
+/// How long one is good that was enrolled, unless said otherwise: it is renewed without a person's work.
+pub(crate) const ENROLLED_DAYS: i64 = 90;
 
 /// What a certificate is for that is no CA's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -37,6 +40,18 @@ pub(crate) enum Purpose {
     Ocsp,
 }
 
+impl Purpose {
+    /// The word on the command line and in the journal.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Purpose::Signing => "signing",
+            Purpose::Encryption => "encryption",
+            Purpose::Tls => "tls",
+            Purpose::Ocsp => "ocsp",
+        }
+    }
+}
+
 impl std::fmt::Display for Purpose {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -48,11 +63,13 @@ impl std::fmt::Display for Purpose {
     }
 }
 
-/// Which names a certificate has beside the party's URN.
+/// Which names a certificate has beside the party's URN, and where others ask about it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Hosts {
     pub(crate) dns: Vec<String>,
     pub(crate) ip: Vec<IpAddr>,
+    /// The address of the OCSP responder that it names.
+    pub(crate) ocsp: Option<String>,
 }
 
 /// A party's certificate, or an OCSP responder's.
@@ -96,27 +113,38 @@ pub(crate) fn leaf(
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::OcspSigning];
         }
     }
+    if let Some(url) = &hosts.ocsp {
+        params.custom_extensions.push(responder(url)?);
+    }
     Ok(params)
 }
 
-/// Has a certificate name the responder that tells whether it was revoked.
-pub(crate) fn name_responder(params: &mut CertificateParams, url: &str) -> Result<(), Failure> {
+/// The extension that names the responder which tells whether a certificate was revoked.
+fn responder(url: &str) -> Result<CustomExtension, Failure> {
     let has_host = url
         .strip_prefix("http://")
         .is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', ':']));
     if !has_host || !url.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Failure::new(format!(
-            "--ocsp {url} is not the address of an OCSP responder; write http://host[:port]/path"
+            "{url} is not the address of an OCSP responder; write http://host[:port]/path"
         )));
     }
     let value = access_to_responder(url);
-    params
-        .custom_extensions
-        .push(CustomExtension::from_oid_content(
-            &AUTHORITY_INFORMATION_ACCESS,
-            value,
-        ));
-    Ok(())
+    Ok(CustomExtension::from_oid_content(
+        &AUTHORITY_INFORMATION_ACCESS,
+        value,
+    ))
+}
+
+/// The certificate of the enrolment service: a gateway's for TLS, that is a server's alone. So it opens no listener that
+/// wants a gateway's certificate of its clients.
+pub(crate) fn enrolment_service(
+    name: &PartyName,
+    hosts: &Hosts,
+) -> Result<CertificateParams, Failure> {
+    let mut params = leaf(name, Purpose::Tls, hosts, LEAF_DAYS)?;
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    Ok(params)
 }
 
 /// The profiles say who has what; a certificate outside them would only be refused later.
@@ -160,8 +188,18 @@ pub(crate) fn ca(role: Option<Role>) -> Result<CertificateParams, Failure> {
         None => (ROOT_DAYS, 1),
         Some(_) => (ISSUING_CA_DAYS, 0),
     };
-    let mut params = base(&ca_name(role), days)?;
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(constraint));
+    ca_called(role, &ca_name(role), days, constraint)
+}
+
+/// A CA's certificate with this common name, and so many CAs below it at most.
+pub(crate) fn ca_called(
+    role: Option<Role>,
+    name: &str,
+    days: i64,
+    path_length: u8,
+) -> Result<CertificateParams, Failure> {
+    let mut params = base(name, days)?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(path_length));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.use_authority_key_identifier_extension = role.is_some();
     Ok(params)

@@ -9,7 +9,7 @@ use x509_parser::{
     revocation_list::RevokedCertificate,
 };
 
-use crate::{Failure, layout::Layout, leaf::Leaf, profiles};
+use crate::{Failure, ca::Ca, layout::Layout, leaf::Leaf, profiles};
 
 /// Where a CRL can be had that is not where it belongs.
 const RESTORE: &str = "put it back from a backup, or from a service that loaded it: `GET /v1/certificates` of a \
@@ -26,7 +26,7 @@ fn lost(path: &Path) -> Failure {
 /// That a CA has certified nothing, as far as its directory can tell: only then is its first CRL empty. A CA's
 /// certificate gets its file after the CRL, so a run that was interrupted can be completed.
 pub(crate) struct NothingIssued {
-    role: Option<Role>,
+    ca: Ca,
 }
 
 impl NothingIssued {
@@ -36,32 +36,41 @@ impl NothingIssued {
     ///
     /// When there is one; the text says how the CRL is restored.
     pub(crate) fn by(layout: &Layout, role: Option<Role>) -> Result<Self, Failure> {
-        if layout.ca_certificate(role).exists() {
-            return Err(lost(&layout.ca_crl(role)));
+        Self::by_ca(layout, layout.issuing_ca(role), &profiles::ca_name(role))
+    }
+
+    /// The same of a CA with this name.
+    pub(crate) fn by_ca(layout: &Layout, ca: Ca, name: &str) -> Result<Self, Failure> {
+        if layout.certificate_of(ca).exists() {
+            return Err(lost(&layout.crl_of(ca)));
         }
-        let ca = profiles::ca_name(role);
         for file in layout.certificates()? {
             let issued = fs::read(&file)
                 .ok()
                 .and_then(|pem| Leaf::read(&pem))
-                .is_some_and(|leaf| leaf.issuing_ca == ca);
+                // A ceremony may have called it otherwise; whom it certified tells, too.
+                .is_some_and(|leaf| {
+                    let party = leaf.name.map(|party| party.role());
+                    leaf.issuing_ca == name
+                        || (ca.number == 1 && party.is_some() && party == ca.role)
+                });
             if issued {
                 return Err(Failure::new(format!(
                     "{} is missing, and {}, but the CA issued {}; {RESTORE}; if the CA's key is new, too, move \
                      what the former one issued out of {}",
-                    layout.ca_crl(role).display(),
-                    layout.ca_certificate(role).display(),
+                    layout.crl_of(ca).display(),
+                    layout.certificate_of(ca).display(),
                     file.display(),
                     layout.root().display()
                 )));
             }
         }
-        Ok(Self { role })
+        Ok(Self { ca })
     }
 
-    /// The CA that it is true of: `None` is the root.
-    pub(crate) const fn role(&self) -> Option<Role> {
-        self.role
+    /// The CA that it is true of.
+    pub(crate) const fn ca(&self) -> Ca {
+        self.ca
     }
 }
 
@@ -73,10 +82,15 @@ pub(crate) struct Crl {
 }
 
 impl Crl {
+    /// That of the CA that issues now: `None` is the root.
+    pub(crate) fn of(layout: &Layout, role: Option<Role>) -> Result<Self, Failure> {
+        Self::of_ca(layout, layout.issuing_ca(role))
+    }
+
     /// A CA's CRL. One that is missing is never taken for an empty one: that would make every certificate
     /// good again that was revoked.
-    pub(crate) fn of(layout: &Layout, role: Option<Role>) -> Result<Self, Failure> {
-        let path = layout.ca_crl(role);
+    pub(crate) fn of_ca(layout: &Layout, ca: Ca) -> Result<Self, Failure> {
+        let path = layout.crl_of(ca);
         match fs::read(&path) {
             Ok(pem) => Self::read(&pem)
                 .ok_or_else(|| Failure::new(format!("{} is not a CRL; {RESTORE}", path.display()))),

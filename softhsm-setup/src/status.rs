@@ -2,18 +2,18 @@
 
 use std::{fs, path::Path, process::ExitCode};
 
-use protocol::{identifiers::Digest, names::Role};
+use protocol::identifiers::Digest;
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::{
     Failure,
-    authority::key_label,
-    init::{ca_keys, cas, gateway_keys},
+    ca::Ca,
+    init::{ca_keys, gateway_keys},
     issue::hex,
     layout::{Layout, TokenPlace},
     leaf::Leaf,
-    print, profiles,
+    print,
     revocation::Crl,
     token_process::{FoundKey, TokenProcess},
 };
@@ -70,18 +70,25 @@ struct CrlStatus {
 /// Prints the status; exit code 3 when something needs care.
 pub(crate) fn status(layout: &Layout, module: &Path, json: bool) -> Result<ExitCode, Failure> {
     let mut keys = Vec::new();
-    for (place, wanted) in [
-        (TokenPlace::Gateway, gateway_keys()),
-        (TokenPlace::Ca, ca_keys()),
-    ] {
+    for place in [TokenPlace::Gateway, TokenPlace::Ca] {
         // The CA's token may have been carried away.
         if place == TokenPlace::Ca && !layout.softhsm_conf(place).exists() {
             continue;
         }
-        let found = TokenProcess::start(layout, place, module)?.keys(wanted.clone())?;
+        let token = TokenProcess::start(layout, place, module)?;
+        let wanted = match place {
+            TokenPlace::Gateway => gateway_keys(),
+            TokenPlace::Ca => ca_keys(layout, &token)?,
+        };
+        let found = token.keys(wanted.clone())?;
+        let is_retired = |key: &FoundKey| {
+            let public = key.public.as_deref();
+            place == TokenPlace::Ca && public.is_some_and(|public| layout.is_retired(public))
+        };
         for key in &found {
             let is_certified = is_of_its_certificate(layout, place, key);
             let verdict = match (key.wanted, key.violations.as_slice()) {
+                (false, _) if is_retired(key) => "of a retired CA".to_owned(),
                 (false, _) => "not one of ours".to_owned(),
                 (true, []) if !is_certified => "not the key of its certificate".to_owned(),
                 (true, []) => "as its policy".to_owned(),
@@ -115,8 +122,10 @@ pub(crate) fn status(layout: &Layout, module: &Path, json: bool) -> Result<ExitC
         .iter()
         .map(|file| certificate_status(layout, file, now))
         .collect::<Result<Vec<_>, _>>()?;
-    let crls = cas()
-        .map(|role| crl_status(layout, role, now))
+    let crls = layout
+        .cas()
+        .into_iter()
+        .map(|ca| crl_status(layout, ca, now))
         .collect::<Result<Vec<_>, _>>()?;
     let status = Status {
         well: keys.iter().all(|key| key.well)
@@ -141,9 +150,9 @@ fn is_of_its_certificate(layout: &Layout, place: TokenPlace, key: &FoundKey) -> 
     let path = match place {
         TokenPlace::Gateway => layout.token_file(place, &format!("{}.pem", key.label)),
         TokenPlace::Ca => {
-            let ca = cas().find(|role| key_label(*role) == key.label);
+            let ca = layout.cas().into_iter().find(|ca| ca.label() == key.label);
             match ca {
-                Some(role) => layout.ca_certificate(role),
+                Some(ca) => layout.certificate_of(ca),
                 None => return true,
             }
         }
@@ -157,11 +166,9 @@ fn is_of_its_certificate(layout: &Layout, place: TokenPlace, key: &FoundKey) -> 
 
 /// The certificates of CAs and gateway, which must be there, and those of every party directory.
 fn certificate_files(layout: &Layout) -> Vec<String> {
-    let mut files: Vec<String> = cas()
-        .map(|role| match role {
-            None => "pki/root.pem".to_owned(),
-            Some(_) => format!("pki/{}.pem", key_label(role)),
-        })
+    let cas = layout.cas().into_iter();
+    let mut files: Vec<String> = cas
+        .map(|ca| format!("pki/{}.pem", ca.file_stem()))
         .collect();
     let mut directories: Vec<String> = fs::read_dir(layout.root())
         .into_iter()
@@ -219,18 +226,18 @@ fn certificate_status(
 
 /// Whether the CRL of a certificate's CA names it. A CRL that can't be read has a row of its own.
 fn is_revoked(layout: &Layout, leaf: &Leaf) -> bool {
-    cas()
-        .filter(|role| profiles::ca_name(*role) == leaf.issuing_ca)
-        .filter_map(|role| Crl::of(layout, role).ok())
+    layout
+        .cas()
+        .into_iter()
+        .filter(|ca| {
+            Leaf::open(&layout.certificate_of(*ca)).is_ok_and(|issued| issued.has_signed(leaf))
+        })
+        .filter_map(|ca| Crl::of_ca(layout, ca).ok())
         .any(|crl| crl.names(&leaf.serial))
 }
 
-fn crl_status(
-    layout: &Layout,
-    role: Option<Role>,
-    now: OffsetDateTime,
-) -> Result<CrlStatus, Failure> {
-    let path = layout.ca_crl(role);
+fn crl_status(layout: &Layout, ca: Ca, now: OffsetDateTime) -> Result<CrlStatus, Failure> {
+    let path = layout.crl_of(ca);
     let file = path
         .strip_prefix(layout.root())
         .unwrap_or(&path)
@@ -243,7 +250,7 @@ fn crl_status(
             ..CrlStatus::default()
         });
     }
-    let crl = Crl::of(layout, role)?;
+    let crl = Crl::of_ca(layout, ca)?;
     let days_left = (crl.next_update - now).whole_days();
     Ok(CrlStatus {
         file,

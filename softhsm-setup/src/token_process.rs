@@ -61,6 +61,8 @@ impl From<Usage> for KeyUse {
 enum Request {
     /// Whether the token is there.
     HasToken,
+    /// What the token says of itself.
+    Describe,
     /// Initialise the token, unless it is there.
     InitToken {
         so_pin: PathBuf,
@@ -87,9 +89,18 @@ impl Request {
 enum Response {
     Done { made: bool },
     HasToken(bool),
+    Described(Option<TokenDescription>),
     Keys(Vec<FoundKey>),
     Signature(Vec<u8>),
     Failed(String),
+}
+
+/// What a token says of itself.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct TokenDescription {
+    pub(crate) serial: String,
+    pub(crate) manufacturer: String,
+    pub(crate) model: String,
 }
 
 /// A key in a token.
@@ -153,6 +164,14 @@ impl TokenProcess {
     pub(crate) fn has_token(&self) -> Result<bool, Failure> {
         match self.ask(&Request::HasToken)? {
             Response::HasToken(is_there) => Ok(is_there),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// What the token says of itself, if it is there.
+    pub(crate) fn describe(&self) -> Result<Option<TokenDescription>, Failure> {
+        match self.ask(&Request::Describe)? {
+            Response::Described(description) => Ok(description),
             _ => Err(self.unexpected()),
         }
     }
@@ -304,6 +323,15 @@ impl ServedToken<'_> {
                 let tokens = provision::tokens(self.module)?;
                 let is_there = tokens.iter().any(|token| token.label == self.label);
                 Ok(Response::HasToken(is_there))
+            }
+            Request::Describe => {
+                let tokens = provision::tokens(self.module)?;
+                let found = tokens.into_iter().find(|token| token.label == self.label);
+                Ok(Response::Described(found.map(|token| TokenDescription {
+                    serial: token.serial,
+                    manufacturer: token.manufacturer,
+                    model: token.model,
+                })))
             }
             Request::InitToken { so_pin } => {
                 let so_pin = PinSource::File(so_pin).read()?;

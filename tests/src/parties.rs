@@ -273,7 +273,7 @@ impl Parties {
 
     /// The same, by the address where it listens for merchants.
     pub fn at(&self, merchants: SocketAddr) -> HttpClient {
-        self.client_at(merchants, Some(self.tls.clone()))
+        self.client_at(merchants.port(), Some(self.tls.clone()))
     }
 
     /// A client of the gateway's payer listener.
@@ -288,12 +288,13 @@ impl Parties {
         listener: &str,
         identity: Option<Identity>,
     ) -> HttpClient {
-        self.client_at(gateway.address(listener), identity)
+        self.client_at(gateway.address(listener).port(), identity)
     }
 
-    fn client_at(&self, address: SocketAddr, identity: Option<Identity>) -> HttpClient {
+    /// A client of what leads to a gateway, at a port of this machine.
+    pub fn client_at(&self, port: u16, identity: Option<Identity>) -> HttpClient {
         let server = Server {
-            url: format!("https://localhost:{}", address.port()),
+            url: format!("https://localhost:{port}"),
             role: Role::Gateway,
             name: Some(self.gateway.party().clone()),
             trust: Arc::clone(&self.trust),

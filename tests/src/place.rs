@@ -136,9 +136,11 @@ impl Place {
 
     /// Runs `softhsm-setup` on it.
     pub fn setup(&self, arguments: &[&str]) -> Output {
-        let (command, rest) = arguments.split_first().unwrap();
+        // A command may be of two words.
+        let words = arguments.iter().take_while(|word| !word.starts_with('-'));
+        let (command, rest) = arguments.split_at(words.count());
         let mut setup = Command::new(program("softhsm-setup"));
-        setup.arg(command).arg("--dir").arg(self.directory.path());
+        setup.args(command).arg("--dir").arg(self.directory.path());
         if self.module == Module::Kryoptic {
             setup
                 .arg("--module")

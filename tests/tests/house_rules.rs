@@ -93,21 +93,35 @@ fn a_crate_knows_only_those_that_it_may() {
             vec![
                 "twinseal-protocol",
                 "twinseal-mtls",
+                "twinseal-enrolment",
                 "twinseal-openapi",
                 "twinseal-sqlite-file",
             ],
         ),
         (
             "twinseal-client",
+            vec!["twinseal-protocol", "twinseal-mtls", "twinseal-enrolment"],
+        ),
+        (
+            "twinseal-enrolment",
             vec!["twinseal-protocol", "twinseal-mtls"],
         ),
-        ("softhsm-setup", vec!["twinseal-protocol", "twinseal-hsm"]),
+        (
+            "softhsm-setup",
+            vec![
+                "twinseal-protocol",
+                "twinseal-hsm",
+                "twinseal-mtls",
+                "twinseal-enrolment",
+            ],
+        ),
         (
             "twinseal-tests",
             vec![
                 "twinseal-protocol",
                 "twinseal-mtls",
                 "twinseal-test-postgres",
+                "twinseal-misbehaving-module",
             ],
         ),
         ("twinseal-test-postgres", vec![]),

@@ -22,7 +22,7 @@ use crate::{
     ALPN, body,
     identity::Identity,
     now, provider,
-    verifier::{PeerRule, PeerVerifier, refusal_in},
+    verifier::{PeerRule, PeerVerifier, Rule, refusal_in},
 };
 
 /// Makes connections to one server.
@@ -32,30 +32,37 @@ pub(super) struct Connector {
     authority: String,
     host_header: HeaderValue,
     server_name: ServerName<'static>,
-    rule: PeerRule,
+    rule: Rule,
     identity: Option<Identity>,
     tls: TlsConnector,
 }
 
 impl Connector {
     pub(super) fn new(server: Server) -> Result<Self, ClientConfigError> {
+        let rule = Rule::Party(PeerRule {
+            trust: server.trust,
+            uses: vec![(server.role, Usage::TlsServer)],
+            name: server.name,
+        });
+        Self::by(rule, &server.url, server.identity.as_ref())
+    }
+
+    /// One whose server is judged by this rule.
+    pub(super) fn by(
+        rule: Rule,
+        url: &str,
+        identity: Option<&Identity>,
+    ) -> Result<Self, ClientConfigError> {
         let bad_url = || ClientConfigError::Url {
-            url: server.url.clone(),
+            url: url.to_owned(),
         };
-        let (host, port) = server_of(&server.url).ok_or_else(bad_url)?;
+        let (host, port) = server_of(url).ok_or_else(bad_url)?;
         let server_name = ServerName::try_from(host.clone()).map_err(|_| bad_url())?;
         let authority = match &server_name {
             ServerName::IpAddress(rustls_pki_types::IpAddr::V6(_)) => format!("[{host}]:{port}"),
             _ => format!("{host}:{port}"),
         };
         let host_header = HeaderValue::try_from(&authority).map_err(|_| bad_url())?;
-        let rule = PeerRule {
-            trust: server.trust,
-            roles: vec![server.role],
-            usage: Usage::TlsServer,
-            name: server.name,
-        };
-
         let provider = provider();
         let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -66,7 +73,7 @@ impl Connector {
                 provider,
                 certificate_required: true,
             }));
-        let mut config = match &server.identity {
+        let mut config = match identity {
             Some(identity) => builder.with_client_cert_resolver(identity.resolver()),
             None => builder.with_no_client_auth(),
         };
@@ -80,7 +87,7 @@ impl Connector {
             host_header,
             server_name,
             rule,
-            identity: server.identity,
+            identity: identity.cloned(),
         })
     }
 

@@ -58,6 +58,9 @@ enum HandshakeFailure {
     TooSlow,
     #[error("refused: {0}")]
     Refused(Refusal),
+    /// No certificate where one is wanted, or one whose key the client did not sign with.
+    #[error("not proven: {0}")]
+    NotProven(rustls::Error),
     #[error("failed")]
     Tls(#[source] std::io::Error),
     #[error("the client did not choose http/1.1 (ALPN)")]
@@ -111,7 +114,8 @@ where
                     note_closed("handshake");
                     debug!(%failure, "TLS handshake failed");
                 }
-                Err(failure) => info!(%failure, "TLS handshake failed"),
+                // The span, which has the address too, is there at debug alone.
+                Err(failure) => info!(%address, %failure, "TLS handshake failed"),
             }
         }
         .instrument(span)
@@ -133,7 +137,9 @@ where
             Ok(peer) => peer
                 .certificate
                 .map(|certificate| certificate.name().clone()),
-            Err(refusal) => return info!(%refusal, "a peer is no longer good"),
+            Err(refusal) => {
+                return info!(address = %shown.address, %refusal, "a peer is no longer good");
+            }
         };
         let established = self.slots.established(slot, party.clone());
         let slot = tokio::select! {
@@ -193,7 +199,7 @@ where
         };
         let Err(error) = ended else { return };
         if let Some(CutOff(refusal)) = error.source().and_then(|source| source.downcast_ref()) {
-            info!(%refusal, "a peer is no longer good");
+            info!(address = %shown.address, %refusal, "a peer is no longer good");
         } else {
             if Stalled::is_behind(&error) {
                 note_closed("write_seconds");
@@ -214,13 +220,18 @@ async fn handshake(
         Ok(Ok(stream)) => stream,
         Ok(Err((error, tcp))) => {
             let_the_alert_arrive(tcp).await;
-            let refusal = error
-                .get_ref()
-                .and_then(|inner| inner.downcast_ref())
-                .and_then(refusal_in);
-            return Err(match refusal {
-                Some(refusal) => HandshakeFailure::Refused(refusal.clone()),
-                None => HandshakeFailure::Tls(error),
+            let inner: Option<&rustls::Error> =
+                error.get_ref().and_then(|inner| inner.downcast_ref());
+            return Err(match (inner.and_then(refusal_in), inner) {
+                (Some(refusal), _) => HandshakeFailure::Refused(refusal.clone()),
+                (
+                    None,
+                    Some(
+                        inner @ (rustls::Error::InvalidCertificate(_)
+                        | rustls::Error::NoCertificatesPresented),
+                    ),
+                ) => HandshakeFailure::NotProven(inner.clone()),
+                (None, _) => HandshakeFailure::Tls(error),
             });
         }
         Err(_) => return Err(HandshakeFailure::TooSlow),

@@ -10,6 +10,7 @@ mod harness;
 mod identities;
 mod limits;
 mod pki;
+mod rooted;
 mod secret_files;
 mod servers;
 mod slots;

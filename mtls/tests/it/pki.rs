@@ -148,6 +148,13 @@ pub(crate) fn expired(params: &mut CertificateParams) {
     params.not_after = OffsetDateTime::now_utc() - DAY;
 }
 
+/// For signing messages, and nothing else.
+pub(crate) fn for_signing(params: &mut CertificateParams) {
+    const DOCUMENT_SIGNING: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 3, 36];
+    params.subject_alt_names.truncate(1);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Other(DOCUMENT_SIGNING.to_vec())];
+}
+
 fn key() -> KeyPair {
     KeyPair::generate().unwrap()
 }

@@ -6,7 +6,7 @@ use mtls::{
     client::ClientError,
     server::{ClientAuth, Limits},
 };
-use protocol::names::Role;
+use protocol::{names::Role, pki::Usage};
 use rcgen::SanType;
 use rustls::{
     AlertDescription, ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion,
@@ -21,7 +21,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
     harness::{Running, ask_peer, in_time},
-    pki::{Pki, expired},
+    pki::{Pki, expired, for_signing},
 };
 
 fn merchants() -> ClientAuth {
@@ -96,6 +96,42 @@ async fn where_certificates_are_optional_a_bad_one_is_still_refused() {
         Err(ClientError::Tls { .. })
     ));
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_listener_for_renewals_takes_certificates_for_signing() {
+    let pki = Pki::new();
+    let uses = vec![
+        (Role::Client, Usage::MessageSigning),
+        (Role::Merchant, Usage::TlsClient),
+    ];
+    let renewals = Running::tls(&pki, ClientAuth::OptionalFor(uses), Limits::default()).await;
+    let (nobody, _) = ask_peer(&renewals.client(&pki, None)).await.unwrap();
+    assert_eq!(nobody, "nobody");
+    let signing = |role| pki.leaf_with(role, for_signing).identity();
+    for (identity, name) in [
+        (signing(Role::Client), "urn:twinseal:client:test"),
+        (pki.identity(Role::Merchant), "urn:twinseal:merchant:test"),
+    ] {
+        let client = renewals.client(&pki, Some(identity));
+        assert_eq!(ask_peer(&client).await.unwrap().0, name);
+    }
+    let every_tls = ClientAuth::Optional(Role::ALL.to_vec());
+    let others = Running::tls(&pki, every_tls, Limits::default()).await;
+    for (listener, identity) in [
+        (&renewals, signing(Role::Merchant)),
+        (&renewals, pki.identity(Role::Client)),
+        (&others, signing(Role::Client)),
+        (&others, signing(Role::Merchant)),
+    ] {
+        let refused = ask_peer(&listener.client(&pki, Some(identity))).await;
+        assert!(
+            matches!(refused, Err(ClientError::Tls { .. })),
+            "{refused:?}"
+        );
+    }
+    renewals.stop().await;
+    others.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

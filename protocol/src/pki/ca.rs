@@ -39,18 +39,18 @@ pub enum TrustError {
     },
     /// Not valid today.
     #[error(
-        "\"{ca}\" is valid from {not_before} to {not_after} (seconds since 1970), and it is {now}; \
+        "\"{ca}\" is valid from {not_before} to {not_after}, and it is {now}; \
          replace it, or set the clock"
     )]
     OutsideDates {
         /// Its subject.
         ca: String,
         /// Its first second.
-        not_before: u64,
+        not_before: Timestamp,
         /// Its last second.
-        not_after: u64,
+        not_after: Timestamp,
         /// The time it was judged at.
-        now: u64,
+        now: Timestamp,
     },
     /// A CRL of a form that can't be used.
     #[error("the CRL of \"{issuing_ca}\" can't be used ({reason}); get a new one from the CA")]
@@ -87,7 +87,7 @@ pub(super) struct CaCertificate {
     raw_issuer: Vec<u8>,
     pub(super) public_key: [u8; 65],
     pub(super) validity: Validity,
-    path_length: Option<u32>,
+    pub(super) path_length: Option<u32>,
 }
 
 /// The signature is not this CA's.
@@ -145,9 +145,9 @@ impl CaCertificate {
         }
         Err(TrustError::OutsideDates {
             ca: self.subject.clone(),
-            not_before: self.validity.not_before.0,
-            not_after: self.validity.not_after.0,
-            now: now.0,
+            not_before: self.validity.not_before,
+            not_after: self.validity.not_after,
+            now,
         })
     }
 

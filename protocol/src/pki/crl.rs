@@ -144,7 +144,7 @@ pub(super) fn check_fresh(
         Some(crl) if now < crl.next_update => Ok(()),
         Some(crl) => refuse(format!(
             "the CRL of {whose} should have been replaced by {}, and it is {}",
-            crl.next_update.0, now.0
+            crl.next_update, now
         )),
         None => refuse(format!("there is no CRL of {whose}")),
     }

@@ -80,7 +80,7 @@ impl Validity {
             Problem::CertificateExpired,
             format!(
                 "{whose} is valid from {} to {}, and it is {}",
-                self.not_before.0, self.not_after.0, now.0
+                self.not_before, self.not_after, now
             ),
         ))
     }

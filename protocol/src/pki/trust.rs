@@ -53,14 +53,14 @@ pub enum TrustWarning {
     },
     /// Its `nextUpdate` has passed.
     #[error(
-        "the CRL of \"{ca}\" should have been replaced by {next_update} (seconds since 1970): \
+        "the CRL of \"{ca}\" should have been replaced by {next_update}: \
          its certificates are refused; get a new one from the CA"
     )]
     StaleCrl {
         /// The CA's subject.
         ca: String,
         /// When a new one was due.
-        next_update: u64,
+        next_update: Timestamp,
     },
     /// It is outside its dates, or the root revoked it.
     #[error(
@@ -77,14 +77,14 @@ pub enum TrustWarning {
     EndsSoon(Term),
     /// Its `thisUpdate` is to come.
     #[error(
-        "a CRL of \"{ca}\" is of {this_update} (seconds since 1970), which is to come, and was \
+        "a CRL of \"{ca}\" is of {this_update}, which is to come, and was \
          left out; check the clock"
     )]
     CrlFromTheFuture {
         /// The CA's subject.
         ca: String,
         /// When it says it was made.
-        this_update: u64,
+        this_update: Timestamp,
     },
 }
 
@@ -128,11 +128,7 @@ impl Term {
 impl std::fmt::Display for Term {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { kind, of, end, .. } = self;
-        write!(
-            f,
-            "the {kind} of \"{of}\" ends at {} (seconds since 1970)",
-            end.0
-        )
+        write!(f, "the {kind} of \"{of}\" ends at {end}")
     }
 }
 
@@ -153,6 +149,8 @@ struct Authority {
 struct IssuingCa {
     role: Role,
     anchor: TrustAnchor<'static>,
+    /// How many CAs it allows below itself, if it says so.
+    path_length: Option<u32>,
     authority: Authority,
 }
 
@@ -212,6 +210,7 @@ impl Trust {
                 Ok(Arc::new(IssuingCa {
                     role,
                     anchor: ca.anchor()?,
+                    path_length: ca.path_length,
                     authority: Authority::new(ca, crl),
                 }))
             })
@@ -369,7 +368,17 @@ impl Trust {
         let (path, issuing_ca) = self.path(&library_form, others, role, now)?;
         let leaf = Leaf::read(leaf_der)?;
         leaf.check_use(role, usage)?;
-        if path.intermediate_certificates().next().is_some() {
+        let between = path.intermediate_certificates().count();
+        // The library does not look at an anchor's own basic constraints.
+        if issuing_ca
+            .path_length
+            .is_some_and(|allowed| between > allowed as usize)
+        {
+            return Err(untrusted(format!(
+                "CAs between leaf and anchor: {between}, which is above the anchor's path length"
+            )));
+        }
+        if between > 0 {
             return Err(Refusal::new(
                 Problem::CertificateRevoked,
                 "there is no CRL of a CA between leaf and anchor",
@@ -467,7 +476,7 @@ impl Authority {
             None => Some(TrustWarning::NoCrl { ca }),
             Some(crl) if crl.next_update <= now => Some(TrustWarning::StaleCrl {
                 ca,
-                next_update: crl.next_update.0,
+                next_update: crl.next_update,
             }),
             Some(_) => None,
         }
@@ -487,7 +496,7 @@ fn newest_crls(
         if crl.this_update > now {
             left_out.push(TrustWarning::CrlFromTheFuture {
                 ca: cas[signer].subject.clone(),
-                this_update: crl.this_update.0,
+                this_update: crl.this_update,
             });
         } else if newest[signer]
             .as_ref()

@@ -80,6 +80,11 @@ impl VerifiedCertificate {
         &self.0.der
     }
 
+    /// The first second of its validity.
+    pub fn not_before(&self) -> Timestamp {
+        self.validity().not_before
+    }
+
     /// The last second of its validity.
     pub fn not_after(&self) -> Timestamp {
         self.validity().not_after

@@ -72,9 +72,11 @@ impl Directory {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let (name, rest) = arguments.split_first().unwrap();
+        // A command may be of two words.
+        let words = arguments.iter().take_while(|word| !word.starts_with('-'));
+        let (name, rest) = arguments.split_at(words.count());
         let mut command = Command::new(program("softhsm-setup"));
-        command.arg(name).arg("--dir").arg(&self.root).args(rest);
+        command.args(name).arg("--dir").arg(&self.root).args(rest);
         command
     }
 

@@ -169,6 +169,8 @@ fn a_responder_is_named_and_certified_as_openssl_reads_it() {
     assert!(!text.contains("Alternative Name"), "{text}");
     let verdict = directory.verify("responder.pem", "gateway-ca");
     assert!(verdict.status.success(), "{verdict:?}");
+    let journal = String::from_utf8(directory.run(&["journal"]).stdout).unwrap();
+    assert!(journal.contains("ocsp"), "{journal}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod at_once;
+mod ceremony;
 mod certificates;
 mod directory;
 mod init;
@@ -11,6 +12,7 @@ mod issue;
 mod lost;
 mod odd_paths;
 mod parties;
+mod replacing;
 mod revoke;
 mod serving;
 mod status;

@@ -7,9 +7,10 @@ use mtls::client::ClientError;
 use twinseal_tests::{
     parties::{Parties, euros},
     place::Place,
+    shopper::{Shopper, accept},
 };
 
-use crate::{Asking, SEEN, replace, said};
+use crate::{Asking, SEEN, certify_gateway, hang_up, replace, said};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_merchant_is_cut_off_on_the_connection_that_it_has() {
@@ -65,5 +66,41 @@ async fn a_crl_that_is_rubbish_or_older_than_the_one_in_use_is_refused_and_nothi
     // A CRL with the next number is taken again.
     place.setup(&["crl"]);
     assert_eq!(asking.stop().await, [] as [String; 0]);
+    assert!(gateway.stop().0.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuing_ca_takes_the_place_of_another_under_load_and_no_purchase_fails() {
+    let place = Place::new();
+    let parties = Arc::new(Parties::of(&place));
+    let gateway = place.start_gateway();
+    let merchant = place.start_merchant();
+    let asking = Asking::start(&parties, &gateway);
+    let mut taken = 0;
+    for role in ["merchant", "gateway", "client"] {
+        place.setup(&["ca", "replace", "--role", role]);
+        // Which files there are says the configuration.
+        for service in [&gateway, &merchant] {
+            hang_up(service);
+        }
+        taken += 1;
+        said(&gateway, "the configured keys are in use", taken);
+        said(&merchant, "the keys of the files are in use", taken);
+        asking.more(4).await;
+    }
+    // Once everybody trusts both, what the new CAs issue is good everywhere.
+    let now = Parties::of(&place);
+    parties.trust.store(now.trust.load_full());
+    let renewed = certify_gateway(&place, "tls");
+    replace(&place.path("gateway/tls.pem"), &renewed);
+    said(&gateway, "the configured keys are in use", taken + 1);
+    asking.more(4).await;
+    let new = Shopper::at(&now, &merchant);
+    let signed = new.shop(&now).await.sign(&now);
+    let answer = new.send(&signed.request).await;
+    accept(&now, &signed, &answer);
+    let failures = asking.stop().await;
+    assert!(failures.is_empty(), "{failures:?}");
+    assert!(merchant.stop().0.success());
     assert!(gateway.stop().0.success());
 }

@@ -375,3 +375,26 @@ fn a_path_over_another_ca_has_no_crl_and_is_refused() {
         Some(Problem::CertificateRevoked)
     );
 }
+
+#[test]
+fn a_path_over_another_ca_is_untrusted_where_the_issuing_ca_allows_none() {
+    let mut pki = TestPki::new();
+    let strict = pki.root.issuing_ca("Allows none", |params| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    });
+    pki.crls[1] = strict.crl(1, &[]);
+    pki.issuing_cas[1] = (Role::Merchant, strict);
+    let between = pki.ca(Role::Merchant).issuing_ca("Between", |_| {});
+    let leaf = between.issue(profile(Role::Merchant, Usage::MessageSigning), |_| {});
+    let refusal = pki
+        .trust()
+        .verify(
+            &[leaf.der, between.der()],
+            Role::Merchant,
+            Usage::MessageSigning,
+            NOW,
+        )
+        .unwrap_err();
+    assert_eq!(refusal.problem, Problem::CertificateUntrusted);
+    assert!(refusal.detail.contains("path length"), "{refusal}");
+}

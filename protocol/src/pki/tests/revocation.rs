@@ -89,7 +89,7 @@ fn a_stale_crl_with_the_highest_number_is_not_replaced_by_an_older_one() {
         trust.warnings(NOW),
         [TrustWarning::StaleCrl {
             ca: "CN=Test merchant CA".to_owned(),
-            next_update: NOW.0
+            next_update: NOW
         }]
     );
 }
@@ -150,7 +150,7 @@ fn a_crl_from_the_future_is_left_out() {
             .warnings(NOW)
             .contains(&TrustWarning::CrlFromTheFuture {
                 ca: "CN=Test merchant CA".to_owned(),
-                this_update: NOW.0 + 1
+                this_update: NOW.plus(1)
             })
     );
 }
@@ -207,7 +207,7 @@ fn a_stale_root_crl_refuses_everything_at_use_and_not_at_load() {
         trust.warnings(NOW),
         [TrustWarning::StaleCrl {
             ca: "CN=Test root".to_owned(),
-            next_update: NOW.0
+            next_update: NOW
         }]
     );
 }
