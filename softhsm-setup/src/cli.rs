@@ -79,7 +79,7 @@ pub(crate) enum Command {
         /// An IP address; may be given several times.
         #[arg(long, value_name = "ADDRESS")]
         ip: Vec<IpAddr>,
-        /// The OCSP responder that it names: http://host[:port]/path. Gateway and merchant staple to their TLS certificate
+        /// The OCSP responder that it names, by an http address. Gateway and merchant staple to their TLS certificate
         /// what it answers.
         #[arg(long, value_name = "URL")]
         ocsp: Option<String>,
@@ -143,7 +143,7 @@ pub(crate) enum Command {
         /// An IP address of a merchant's shop; may be given several times.
         #[arg(long, value_name = "ADDRESS")]
         ip: Vec<IpAddr>,
-        /// The OCSP responder that a merchant's certificate for TLS names: http://host[:port]/path.
+        /// The OCSP responder that a merchant's certificate for TLS names, by an http address.
         #[arg(long, value_name = "URL")]
         ocsp: Option<String>,
         /// How many hours the secret is good.

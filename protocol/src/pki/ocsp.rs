@@ -179,7 +179,7 @@ impl OcspQuestion<'_> {
     /// The first thing that is wrong. [`OcspError::Revoked`] is as well proven as a good answer.
     pub fn check(&self, answer: &[u8], now: Timestamp) -> Result<GoodAnswer, OcspError> {
         let read = Answer::read(answer)?;
-        self.check_signer(&read, now)?;
+        let signer = self.check_signer(&read, now)?;
         let singles: Vec<_> = read
             .singles
             .iter()
@@ -204,26 +204,29 @@ impl OcspQuestion<'_> {
         match single.status {
             Status::Good => Ok(GoodAnswer {
                 der: answer.to_vec(),
-                end,
+                // Others refuse it once the signer's certificate has ended.
+                end: end.min(signer.not_after.plus(1)),
             }),
             Status::Revoked(at) => Err(OcspError::Revoked { at }),
             Status::Unknown => Err(OcspError::Unknown),
         }
     }
 
-    /// The CA itself, or a responder that it certified for that (RFC 6960 section 4.2.2.2).
-    fn check_signer(&self, answer: &Answer<'_>, now: Timestamp) -> Result<(), OcspError> {
+    /// The CA itself, or a responder that it certified for that (RFC 6960 section 4.2.2.2): how long it may.
+    fn check_signer(&self, answer: &Answer<'_>, now: Timestamp) -> Result<Validity, OcspError> {
         if answer.algorithm != ECDSA_SHA256.as_ref() {
             return Err(OcspError::Algorithm);
         }
         if answer.is_of(self.ca.raw_subject(), &self.ca.public_key) {
             let checked = self.ca.check_signature(answer.signed, answer.signature);
-            return checked.map_err(|_| OcspError::Signer("the signature is not the CA's"));
+            return checked
+                .map(|()| self.ca.validity)
+                .map_err(|_| OcspError::Signer("the signature is not the CA's"));
         }
         let mut failure = "the certificate of the signer is not in it";
         for certificate in &answer.certificates {
             match self.check_responder(certificate, answer, now) {
-                Ok(()) => return Ok(()),
+                Ok(validity) => return Ok(validity),
                 Err(Some(reason)) => failure = reason,
                 Err(None) => {}
             }
@@ -237,7 +240,7 @@ impl OcspQuestion<'_> {
         der: &CertificateDer<'_>,
         answer: &Answer<'_>,
         now: Timestamp,
-    ) -> Result<(), Option<&'static str>> {
+    ) -> Result<Validity, Option<&'static str>> {
         let unreadable = Some("a certificate in it can't be read");
         // The library refuses unknown critical extensions and two algorithms that differ.
         let library_form = EndEntityCert::try_from(der).map_err(|_| unreadable)?;
@@ -264,7 +267,8 @@ impl OcspQuestion<'_> {
         {
             return Err(Some("the signer's certificate is not for OCSP signing"));
         }
-        if !Validity::of(&certificate).contains(now) {
+        let validity = Validity::of(&certificate);
+        if !validity.contains(now) {
             return Err(Some("the signer's certificate is outside its dates"));
         }
         if self.crl.is_some_and(|crl| crl.names(library_form.serial())) {
@@ -272,6 +276,7 @@ impl OcspQuestion<'_> {
         }
         library_form
             .verify_signature(ECDSA_P256_SHA256, answer.signed, answer.signature)
+            .map(|()| validity)
             .map_err(|_| Some("the signature is not the responder's"))
     }
 }

@@ -321,6 +321,14 @@ fn a_responder_that_the_ca_certified_answers() {
 }
 
 #[test]
+fn an_answer_is_not_good_for_longer_than_the_certificate_of_who_signed_it() {
+    let scene = Scene::new();
+    let responder = responder(scene.ca(), |params| params.not_after = at(NOW.plus(60)));
+    let good = scene.by_responder(&responder).unwrap();
+    assert_eq!(good.end(), NOW.plus(61));
+}
+
+#[test]
 fn nobody_else_answers() {
     let scene = Scene::new();
     let other = TestPki::new();
