@@ -104,6 +104,10 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
         config.directory().to_owned(),
         Arc::clone(&trust),
     ));
+    let stapling = tokio::spawn(mtls::staple::keep_stapled(
+        identity.clone(),
+        Arc::clone(&trust),
+    ));
     let reload = Reload {
         gateway: Arc::clone(&gateway),
         trust,
@@ -123,6 +127,7 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
     keeping_young.abort();
     let _ = keeping_young.await;
     fetching.abort();
+    stapling.abort();
     reloading.abort();
     let _ = reloading.await;
     ending_holds.abort();

@@ -50,6 +50,10 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
         config.directory().to_owned(),
         SharedTrust::clone(&merchant.trust),
     ));
+    let stapling = tokio::spawn(mtls::staple::keep_stapled(
+        identity.clone(),
+        SharedTrust::clone(&merchant.trust),
+    ));
     let reload = Reload {
         merchant: Arc::clone(&merchant),
         identity,
@@ -73,6 +77,7 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
     asking.abort();
     forgetting.abort();
     fetching.abort();
+    stapling.abort();
     reloading.abort();
     if let Some(renewing) = renewing {
         // A renewal that is cut off here is completed after the next start.

@@ -12,38 +12,26 @@ use std::{
     time::Duration,
 };
 
-use http_body_util::Empty;
-use hyper::{
-    Request, StatusCode, Uri,
-    body::Bytes,
-    client::conn::http1,
-    header::{CONNECTION, HOST},
-};
-use hyper_util::rt::TokioIo;
+use hyper::Uri;
 use protocol::{encoding, pki::TrustError};
 use rustls_pki_types::{CertificateRevocationListDer, pem::PemObject as _};
 use serde::{Deserialize, Deserializer, de};
 use tokio::{
-    net::TcpStream,
     task::{JoinSet, spawn_blocking},
-    time::{sleep, timeout},
+    time::sleep,
 };
 
 use crate::{
     SharedTrust,
-    body::{self, BodyError},
+    http_fetch::{self, BackOff, Bounds, FetchError, half_of},
     now,
 };
 
 /// More than a million entries.
-const CRL_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// From the name look-up to the end of the body.
-const FETCH: Duration = Duration::from_secs(30);
-
-/// After a fetch that failed, at first and at most.
-const AGAIN_MIN: Duration = Duration::from_secs(5);
-const AGAIN_MAX: Duration = Duration::from_secs(600);
+const BOUNDS: Bounds = Bounds {
+    time: Duration::from_secs(30),
+    bytes_max: 64 * 1024 * 1024,
+};
 
 /// A CRL that is published.
 #[derive(Debug, Clone, Deserialize)]
@@ -66,30 +54,16 @@ fn minutes() -> NonZeroU16 {
 
 fn http_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uri, D::Error> {
     let text = String::deserialize(deserializer)?;
-    text.parse::<Uri>()
-        .ok()
-        .filter(|url| url.scheme_str() == Some("http") && url.host().is_some())
+    http_fetch::http_url(&text)
         .ok_or_else(|| de::Error::custom(format!("{text} is not http://host[:port]/path")))
 }
 
-/// Why a CRL was not fetched.
+/// Why there is no newer CRL.
 #[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// There is no connection, or it broke.
-    #[error("no connection: {0}")]
-    Connection(#[from] io::Error),
-    /// Not HTTP.
-    #[error("no answer: {0}")]
-    Http(#[from] hyper::Error),
-    /// No CRL there.
-    #[error("it answered {0}")]
-    Status(StatusCode),
-    /// No body within the limits.
+enum CrlError {
+    /// Nothing came.
     #[error(transparent)]
-    Body(#[from] BodyError),
-    /// No answer in time.
-    #[error("no answer within {FETCH:?}")]
-    TooSlow,
+    Fetch(#[from] FetchError),
     /// Not a CRL of a CA that is trusted.
     #[error(transparent)]
     Untrusted(#[from] TrustError),
@@ -113,18 +87,16 @@ pub async fn keep_young(sources: Vec<CrlSource>, base: PathBuf, trust: SharedTru
 }
 
 async fn keep(source: CrlSource, base: PathBuf, trust: SharedTrust) {
-    let mut again = AGAIN_MIN;
+    let mut back_off = BackOff::new();
     loop {
         let pause = match refresh(&source, &base, &trust).await {
             Ok(pause) => {
-                again = AGAIN_MIN;
+                back_off = BackOff::new();
                 pause
             }
             Err(error) => {
                 tracing::warn!(url = %source.url, "the CRL was not fetched: {error}");
-                let pause = again;
-                again = (again * 2).min(AGAIN_MAX);
-                pause
+                back_off.failed()
             }
         };
         sleep(pause).await;
@@ -136,10 +108,11 @@ async fn refresh(
     source: &CrlSource,
     base: &Path,
     trust: &SharedTrust,
-) -> Result<Duration, FetchError> {
-    let der = timeout(FETCH, fetch(&source.url))
-        .await
-        .unwrap_or(Err(FetchError::TooSlow))?;
+) -> Result<Duration, CrlError> {
+    let fetched = http_fetch::get(&source.url, BOUNDS).await?;
+    // Most publish DER, some PEM.
+    let der = CertificateRevocationListDer::from_pem_slice(&fetched)
+        .unwrap_or_else(|_| CertificateRevocationListDer::from(fetched.to_vec()));
     let now = now();
     let standing = trust.load().stand(&der, now)?;
     if standing.is_newer {
@@ -152,38 +125,13 @@ async fn refresh(
         let written = written
             .await
             .unwrap_or_else(|_| Err(io::Error::other("it was given up")));
-        written.map_err(|source| FetchError::File { path, source })?;
+        written.map_err(|source| CrlError::File { path, source })?;
         tracing::info!(url = %source.url, "a newer CRL was fetched");
     }
     // Well before its end, whatever was configured.
-    let half_left = standing.term.end.0.saturating_sub(now.0) / 2;
-    let configured = u64::from(source.minutes.get()) * 60;
-    Ok(Duration::from_secs(half_left.min(configured)).max(AGAIN_MIN))
-}
-
-/// Redirections are not followed.
-async fn fetch(url: &Uri) -> Result<CertificateRevocationListDer<'static>, FetchError> {
-    let host = url.host().unwrap_or_default();
-    let address = (host.trim_matches(['[', ']']), url.port_u16().unwrap_or(80));
-    let tcp = TcpStream::connect(address).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(tcp)).await?;
-    let driver = tokio::spawn(connection);
-    let path = url.path_and_query().map_or("/", |path| path.as_str());
-    let authority = url.authority().map_or(host, |authority| authority.as_str());
-    let request = Request::get(path)
-        .header(HOST, authority)
-        .header(CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
-        .map_err(io::Error::other)?;
-    let answer = sender.send_request(request).await?;
-    if answer.status() != StatusCode::OK {
-        return Err(FetchError::Status(answer.status()));
-    }
-    let body = body::read(answer.into_body(), CRL_BYTES_MAX, FETCH).await?;
-    driver.abort();
-    // Most publish DER, some PEM.
-    Ok(CertificateRevocationListDer::from_pem_slice(&body)
-        .unwrap_or_else(|_| CertificateRevocationListDer::from(body.to_vec())))
+    let half_left = half_of(standing.term.end.0.saturating_sub(now.0));
+    let configured = Duration::from_secs(u64::from(source.minutes.get()) * 60);
+    Ok(half_left.min(configured))
 }
 
 fn pem(der: &CertificateRevocationListDer<'_>) -> String {

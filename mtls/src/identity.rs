@@ -3,6 +3,7 @@
 use std::{fmt, path::Path, sync::Arc};
 
 use arc_swap::ArcSwap;
+use protocol::{pki::GoodAnswer, time::Timestamp};
 use rustls::{
     SignatureAlgorithm, SignatureScheme,
     client::ResolvesClientCert,
@@ -13,11 +14,14 @@ use rustls::{
 use rustls_pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer,
 };
-use tokio::task::block_in_place;
+use tokio::{sync::watch, task::block_in_place};
 use webpki::{EndEntityCert, aws_lc_rs::ECDSA_P256_SHA256};
 use zeroize::Zeroizing;
 
-use crate::pem::{self, PemFileError};
+use crate::{
+    now,
+    pem::{self, PemFileError},
+};
 
 /// Signs a message elsewhere, in a token for example: ECDSA on P-256 over its SHA-256, in the DER
 /// form of TLS (RFC 8446 section 4.2.3). The text of a failure goes to the log.
@@ -28,7 +32,39 @@ pub type RemoteSign = Arc<dyn Fn(&[u8]) -> Result<Vec<u8>, String> + Send + Sync
 /// A certificate chain and what signs for it. Its clones are one, so that all that show it show another one once it is
 /// replaced.
 #[derive(Clone)]
-pub struct Identity(Arc<ArcSwap<CertifiedKey>>);
+pub struct Identity(Arc<Inner>);
+
+struct Inner {
+    shown: ArcSwap<Showing>,
+    /// Told when another certificate is shown.
+    replaced: watch::Sender<()>,
+}
+
+/// What is shown, to servers as it is, to clients with an answer of OCSP stapled while that is good.
+#[derive(Clone)]
+struct Showing {
+    certified: Arc<CertifiedKey>,
+    stapled: Option<Stapled>,
+}
+
+#[derive(Clone)]
+struct Stapled {
+    certified: Arc<CertifiedKey>,
+    end: Timestamp,
+}
+
+impl Showing {
+    fn leaf(&self) -> Option<&CertificateDer<'static>> {
+        self.certified.cert.first()
+    }
+
+    fn to_clients(&self, now: Timestamp) -> &Arc<CertifiedKey> {
+        match &self.stapled {
+            Some(stapled) if now < stapled.end => &stapled.certified,
+            _ => &self.certified,
+        }
+    }
+}
 
 /// Why there is no identity.
 #[derive(Debug, thiserror::Error)]
@@ -104,22 +140,88 @@ impl Identity {
     }
 
     fn of(certified: CertifiedKey) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(certified)))
+        Self(Arc::new(Inner {
+            shown: ArcSwap::from_pointee(Showing {
+                certified: Arc::new(certified),
+                stapled: None,
+            }),
+            replaced: watch::Sender::new(()),
+        }))
     }
 
-    /// Shows another one in every handshake from now on.
+    /// Shows another one in every handshake from now on. What is stapled stays with its certificate.
     pub fn replace(&self, other: &Self) {
-        self.0.store(other.0.load_full());
+        let other = other.0.shown.load();
+        let former = self.0.shown.rcu(|former| {
+            let answer = former
+                .stapled
+                .as_ref()
+                .filter(|_| former.leaf() == other.leaf());
+            Showing {
+                certified: Arc::clone(&other.certified),
+                stapled: answer.map(|stapled| Stapled {
+                    certified: with_answer(&other.certified, stapled.certified.ocsp.clone()),
+                    end: stapled.end,
+                }),
+            }
+        });
+        if former.leaf() != other.leaf() {
+            self.0.replaced.send_replace(());
+        }
     }
 
-    /// What is shown at this moment.
+    /// Staples an answer to a certificate from now on, or none any more. If another one is shown meanwhile, nothing
+    /// happens.
+    pub(crate) fn staple(&self, leaf: &CertificateDer<'_>, answer: Option<&GoodAnswer>) {
+        self.staple_until(leaf, answer.map(|answer| (answer.der(), answer.end())));
+    }
+
+    fn staple_until(&self, leaf: &CertificateDer<'_>, answer: Option<(&[u8], Timestamp)>) {
+        self.0.shown.rcu(|shown| {
+            if shown.leaf() != Some(leaf) {
+                return Arc::clone(shown);
+            }
+            Arc::new(Showing {
+                certified: Arc::clone(&shown.certified),
+                stapled: answer.map(|(der, end)| Stapled {
+                    certified: with_answer(&shown.certified, Some(der.to_vec())),
+                    end,
+                }),
+            })
+        });
+    }
+
+    /// Until when what is stapled is good, if anything is.
+    pub(crate) fn stapled_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let end = self.0.shown.load().stapled.as_ref()?.end;
+        (now < end).then_some(end)
+    }
+
+    /// The certificate that is shown at this moment.
+    pub(crate) fn leaf(&self) -> Option<CertificateDer<'static>> {
+        self.0.shown.load().leaf().cloned()
+    }
+
+    /// Hears of every other certificate from now on.
+    pub(crate) fn replacements(&self) -> watch::Receiver<()> {
+        self.0.replaced.subscribe()
+    }
+
+    /// What is shown to servers at this moment.
     pub(crate) fn shown(&self) -> Arc<CertifiedKey> {
-        self.0.load_full()
+        Arc::clone(&self.0.shown.load().certified)
     }
 
     pub(crate) fn resolver(&self) -> Arc<Shown> {
         Arc::new(Shown(self.clone()))
     }
+}
+
+fn with_answer(certified: &CertifiedKey, answer: Option<Vec<u8>>) -> Arc<CertifiedKey> {
+    Arc::new(CertifiedKey {
+        ocsp: answer,
+        ..certified.clone()
+    })
 }
 
 /// Shows one identity to everybody.
@@ -128,13 +230,14 @@ pub(crate) struct Shown(Identity);
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.0.load_full())
+        let showing = self.0.0.shown.load();
+        Some(Arc::clone(showing.to_clients(now())))
     }
 }
 
 impl ResolvesClientCert for Shown {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.0.load_full())
+        Some(self.0.shown())
     }
 
     fn has_certs(&self) -> bool {
@@ -195,5 +298,71 @@ impl Signer for RemoteKey {
 impl fmt::Debug for RemoteKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RemoteKey")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertifiedKey as Certified, generate_simple_self_signed};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000);
+
+    fn identity() -> Identity {
+        let Certified { cert, signing_key } = generate_simple_self_signed(["a".into()]).unwrap();
+        let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
+        Identity::software(vec![cert.der().clone()], Zeroizing::new(key)).unwrap()
+    }
+
+    fn again(identity: &Identity) -> Identity {
+        Identity::of(CertifiedKey::clone(&identity.shown()))
+    }
+
+    fn stapled(identity: &Identity, now: Timestamp) -> Option<Vec<u8>> {
+        identity.0.shown.load().to_clients(now).ocsp.clone()
+    }
+
+    #[test]
+    fn an_answer_is_stapled_until_its_end_and_to_clients_alone() {
+        let identity = identity();
+        let leaf = identity.leaf().unwrap();
+        assert_eq!(stapled(&identity, NOW), None);
+        identity.staple_until(&leaf, Some((b"one", NOW.plus(10))));
+        assert_eq!(stapled(&identity, NOW.plus(9)), Some(b"one".to_vec()));
+        assert_eq!(stapled(&identity, NOW.plus(10)), None);
+        assert_eq!(identity.shown().ocsp, None);
+        identity.staple_until(&leaf, Some((b"two", NOW.plus(20))));
+        assert_eq!(stapled(&identity, NOW.plus(10)), Some(b"two".to_vec()));
+        identity.staple_until(&leaf, None);
+        assert_eq!(stapled(&identity, NOW), None);
+    }
+
+    #[test]
+    fn an_answer_is_never_stapled_to_another_certificate() {
+        let (identity, other) = (identity(), identity());
+        let leaf = identity.leaf().unwrap();
+        let mut replacements = identity.replacements();
+        identity.staple_until(&leaf, Some((b"one", NOW.plus(10))));
+        identity.replace(&other);
+        assert_eq!(stapled(&identity, NOW), None);
+        assert!(replacements.has_changed().unwrap());
+        replacements.mark_unchanged();
+        // One that was asked for before.
+        identity.staple_until(&leaf, Some((b"one", NOW.plus(10))));
+        assert_eq!(stapled(&identity, NOW), None);
+        assert!(!replacements.has_changed().unwrap());
+    }
+
+    #[test]
+    fn an_answer_stays_when_the_same_certificate_is_read_anew() {
+        let identity = identity();
+        let leaf = identity.leaf().unwrap();
+        let replacements = identity.replacements();
+        identity.staple_until(&leaf, Some((b"one", NOW.plus(10))));
+        identity.replace(&again(&identity));
+        assert_eq!(stapled(&identity, NOW), Some(b"one".to_vec()));
+        assert_eq!(stapled(&identity, NOW.plus(10)), None);
+        assert!(!replacements.has_changed().unwrap());
     }
 }

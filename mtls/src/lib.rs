@@ -2,7 +2,7 @@
 //!
 //! - [`trust`]: the root, issuing CAs and CRLs that a configuration names, as one [`SharedTrust`];
 //! - [`watch`]: files that are replaced while we run; [`crl_fetch`]: CRLs fetched into them;
-//! - [`identity`]: our own certificate, with its key in software or in a token;
+//! - [`identity`]: our own certificate, with its key in software or in a token; [`staple`]: what its CA says of it now;
 //! - [`server`]: a listener that gives each request to a handler together with its [`server::Peer`];
 //! - [`client`]: an HTTP client for one server, over kept connections;
 //! - [`exchange`]: a request, its JSON body, its answer or its problem;
@@ -20,6 +20,7 @@ pub mod client;
 pub mod crl_fetch;
 pub mod database;
 pub mod exchange;
+mod http_fetch;
 pub mod identity;
 pub mod pem;
 pub mod rate_limit;
@@ -27,6 +28,7 @@ pub mod rooted;
 pub mod routes;
 pub mod secret_file;
 pub mod server;
+pub mod staple;
 pub mod trust;
 mod verifier;
 pub mod watch;

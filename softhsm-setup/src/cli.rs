@@ -79,6 +79,10 @@ pub(crate) enum Command {
         /// An IP address; may be given several times.
         #[arg(long, value_name = "ADDRESS")]
         ip: Vec<IpAddr>,
+        /// The OCSP responder that it names: http://host[:port]/path. Gateway and merchant staple to their TLS certificate
+        /// what it answers.
+        #[arg(long, value_name = "URL")]
+        ocsp: Option<String>,
         /// How many days it is good.
         #[arg(long, default_value_t = LEAF_DAYS, value_parser = clap::value_parser!(i64).range(1..=1825))]
         days: i64,
@@ -139,6 +143,9 @@ pub(crate) enum Command {
         /// An IP address of a merchant's shop; may be given several times.
         #[arg(long, value_name = "ADDRESS")]
         ip: Vec<IpAddr>,
+        /// The OCSP responder that a merchant's certificate for TLS names: http://host[:port]/path.
+        #[arg(long, value_name = "URL")]
+        ocsp: Option<String>,
         /// How many hours the secret is good.
         #[arg(long, default_value_t = 72, value_parser = clap::value_parser!(i64).range(1..=8760))]
         valid_hours: i64,

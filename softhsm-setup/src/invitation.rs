@@ -36,6 +36,8 @@ pub(crate) struct Invitation {
     pub(crate) name: PartyName,
     dns: Vec<String>,
     ip: Vec<IpAddr>,
+    #[serde(default)]
+    ocsp: Option<String>,
     /// What may be certified, once each.
     labels: Vec<String>,
     secret_sha256: Digest,
@@ -81,6 +83,11 @@ pub(crate) fn invite(layout: &LockedLayout, wanted: Wanted) -> Result<(), Failur
             "a merchant's certificates name its shop, for payers to know it by; give --dns",
         ));
     }
+    if role == Role::Client && hosts.ocsp.is_some() {
+        return Err(Failure::new(
+            "a client has no certificate for TLS, which would name a responder; leave out --ocsp",
+        ));
+    }
     let labels: Vec<Label> = Label::ALL
         .into_iter()
         .filter(|label| label.role() == role)
@@ -93,6 +100,7 @@ pub(crate) fn invite(layout: &LockedLayout, wanted: Wanted) -> Result<(), Failur
             .to_string(),
         dns: hosts.dns,
         ip: hosts.ip,
+        ocsp: hosts.ocsp,
         labels: labels.iter().map(ToString::to_string).collect(),
         secret_sha256: Digest::of(secret.as_bytes()),
         expires: (now + Duration::hours(valid_hours)).unix_timestamp(),
@@ -175,13 +183,14 @@ impl Invitation {
 
     /// Which names the certificate of a label has.
     pub(crate) fn hosts(&self, label: Label) -> Hosts {
-        let ip = match purpose(label) {
-            Purpose::Tls => self.ip.clone(),
-            _ => Vec::new(),
+        let (ip, ocsp) = match purpose(label) {
+            Purpose::Tls => (self.ip.clone(), self.ocsp.clone()),
+            _ => (Vec::new(), None),
         };
         Hosts {
             dns: self.dns.clone(),
             ip,
+            ocsp,
         }
     }
 

@@ -65,12 +65,13 @@ pub(crate) fn issue(
         return Err(is_there());
     }
     say(&format!(
-        "issued {} for {name}, {}, {} days{}{}",
+        "issued {} for {name}, {}, {} days{}{}{}",
         out.display(),
         wanted.usage,
         wanted.days,
         listed(", DNS ", &wanted.hosts.dns),
         listed(", IP ", &wanted.hosts.ip),
+        listed(", OCSP ", wanted.hosts.ocsp.as_slice()),
     ));
     Ok(())
 }

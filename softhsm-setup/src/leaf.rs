@@ -3,7 +3,8 @@
 use std::{fs, net::IpAddr, path::Path};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
-use protocol::{identifiers::Digest, names::PartyName};
+use protocol::{identifiers::Digest, names::PartyName, pki::ocsp_responders};
+use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 use x509_parser::{
     certificate::X509Certificate,
@@ -75,7 +76,12 @@ impl Leaf {
             signature: certificate.signature_value.data.to_vec(),
             name: name(&certificate),
             purpose: purpose(&certificate),
-            hosts: hosts(&certificate),
+            hosts: Hosts {
+                ocsp: ocsp_responders(&CertificateDer::from(der))
+                    .into_iter()
+                    .next(),
+                ..hosts(&certificate)
+            },
             is_ca: certificate.is_ca(),
             der: der.to_vec(),
         })
@@ -147,6 +153,7 @@ fn purpose(certificate: &X509Certificate<'_>) -> Option<Purpose> {
         None => usage.key_agreement().then_some(Purpose::Encryption),
         Some(_) if !usage.digital_signature() => None,
         Some(extended) if extended.server_auth && extended.client_auth => Some(Purpose::Tls),
+        Some(extended) if extended.ocsp_signing => Some(Purpose::Ocsp),
         Some(extended) => {
             let signs = |oid: &x509_parser::der_parser::Oid<'_>| {
                 oid.iter()

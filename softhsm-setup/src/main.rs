@@ -97,6 +97,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             name,
             dns,
             ip,
+            ocsp,
             days,
             out,
         } => {
@@ -105,7 +106,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
                 role: role.into(),
                 usage,
                 name,
-                hosts: profiles::Hosts { dns, ip },
+                hosts: profiles::Hosts { dns, ip, ocsp },
                 days,
             };
             issue::issue(&layout, &module(&place)?, &csr, &wanted, &out)?;
@@ -140,13 +141,14 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             name,
             dns,
             ip,
+            ocsp,
             valid_hours,
         } => {
             let layout = LockedLayout::open(&place.dir)?;
             let wanted = invitation::Wanted {
                 role: role.into(),
                 name,
-                hosts: profiles::Hosts { dns, ip },
+                hosts: profiles::Hosts { dns, ip, ocsp },
                 valid_hours,
             };
             invitation::invite(&layout, wanted)?;

@@ -32,6 +32,7 @@ pub(crate) fn hosts(also: &[String]) -> Hosts {
             .chain(also.iter().cloned())
             .collect(),
         ip: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        ocsp: None,
     }
 }
 
@@ -124,7 +125,7 @@ fn certify_merchant(
 ) -> Result<(), Failure> {
     let shops = Hosts {
         dns: hosts.dns.clone(),
-        ip: Vec::new(),
+        ..Hosts::default()
     };
     certified_key(directory, ca, name.party(), Purpose::Tls, hosts)?;
     certified_key(directory, ca, name.party(), Purpose::Signing, &shops)?;

@@ -3,10 +3,13 @@
 use std::net::IpAddr;
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
-use protocol::names::{PartyName, Role};
+use protocol::{
+    names::{PartyName, Role},
+    pki::{AUTHORITY_INFORMATION_ACCESS, access_to_responder},
+};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType, SerialNumber,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -24,7 +27,7 @@ pub(crate) const LEAF_DAYS: i64 = 397;
 /// How long one is good that was enrolled, unless said otherwise: it is renewed without a person's work.
 pub(crate) const ENROLLED_DAYS: i64 = 90;
 
-/// What a party's certificate is for.
+/// What a certificate is for that is no CA's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Purpose {
     /// To sign messages.
@@ -33,6 +36,8 @@ pub(crate) enum Purpose {
     Encryption,
     /// To be a server or client of TLS; merchants and gateways.
     Tls,
+    /// To answer for the CA of a role what it revoked (OCSP). A responder is no party, and has no URN.
+    Ocsp,
 }
 
 impl Purpose {
@@ -42,6 +47,7 @@ impl Purpose {
             Purpose::Signing => "signing",
             Purpose::Encryption => "encryption",
             Purpose::Tls => "tls",
+            Purpose::Ocsp => "ocsp",
         }
     }
 }
@@ -52,18 +58,21 @@ impl std::fmt::Display for Purpose {
             Purpose::Signing => "signing",
             Purpose::Encryption => "encryption",
             Purpose::Tls => "TLS",
+            Purpose::Ocsp => "OCSP",
         })
     }
 }
 
-/// Which names a certificate has beside the party's URN.
+/// Which names a certificate has beside the party's URN, and where others ask about it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Hosts {
     pub(crate) dns: Vec<String>,
     pub(crate) ip: Vec<IpAddr>,
+    /// The address of the OCSP responder that it names.
+    pub(crate) ocsp: Option<String>,
 }
 
-/// A party's certificate.
+/// A party's certificate, or an OCSP responder's.
 pub(crate) fn leaf(
     name: &PartyName,
     purpose: Purpose,
@@ -98,8 +107,33 @@ pub(crate) fn leaf(
                 ExtendedKeyUsagePurpose::ClientAuth,
             ];
         }
+        Purpose::Ocsp => {
+            params.subject_alt_names.clear();
+            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::OcspSigning];
+        }
+    }
+    if let Some(url) = &hosts.ocsp {
+        params.custom_extensions.push(responder(url)?);
     }
     Ok(params)
+}
+
+/// The extension that names the responder which tells whether a certificate was revoked.
+fn responder(url: &str) -> Result<CustomExtension, Failure> {
+    let has_host = url
+        .strip_prefix("http://")
+        .is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', ':']));
+    if !has_host || !url.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Failure::new(format!(
+            "{url} is not the address of an OCSP responder; write http://host[:port]/path"
+        )));
+    }
+    let value = access_to_responder(url);
+    Ok(CustomExtension::from_oid_content(
+        &AUTHORITY_INFORMATION_ACCESS,
+        value,
+    ))
 }
 
 /// The certificate of the enrolment service: a gateway's for TLS, that is a server's alone. So it opens no listener that
@@ -116,7 +150,7 @@ pub(crate) fn enrolment_service(
 /// The profiles say who has what; a certificate outside them would only be refused later.
 fn refuse_impossible(role: Role, purpose: Purpose, hosts: &Hosts) -> Result<(), Failure> {
     match (role, purpose) {
-        (_, Purpose::Signing)
+        (_, Purpose::Signing | Purpose::Ocsp)
         | (Role::Gateway, Purpose::Encryption)
         | (Role::Gateway | Role::Merchant, Purpose::Tls) => {}
         _ => {

@@ -6,6 +6,7 @@
 
 mod ca;
 mod crl;
+mod ocsp;
 mod profile;
 mod recent;
 mod trust;
@@ -17,6 +18,10 @@ pub(crate) mod test_pki;
 mod tests;
 
 pub use ca::TrustError;
+pub use ocsp::{
+    AUTHORITY_INFORMATION_ACCESS, GoodAnswer, OcspError, OcspQuestion, access_to_responder,
+    ocsp_responders,
+};
 pub use trust::{CHAIN_MAX, Standing, Term, Trust, TrustSource, TrustWarning};
 pub use verified::VerifiedCertificate;
 

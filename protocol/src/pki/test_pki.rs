@@ -96,6 +96,10 @@ impl TestCa {
         Self(CertifiedIssuer::signed_by(params, key(), &self.0).unwrap())
     }
 
+    pub(crate) fn key(&self) -> &KeyPair {
+        self.0.key()
+    }
+
     pub(crate) fn der(&self) -> CertificateDer<'static> {
         self.0.der().clone()
     }

@@ -1,6 +1,7 @@
 //! Good certificates, and everything that makes one bad, made with real keys.
 
 mod leaves;
+mod ocsp;
 mod revocation;
 mod signatures;
 mod trusting;

@@ -7,6 +7,7 @@ use webpki::{
     EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, VerifiedPath,
     aws_lc_rs::ECDSA_P256_SHA256,
 };
+use x509_parser::certificate::X509Certificate;
 
 use super::{
     Usage, VerifiedCertificate,
@@ -300,6 +301,26 @@ impl Trust {
 
     fn authorities(&self) -> impl Iterator<Item = &Authority> {
         std::iter::once(&self.root).chain(self.issuing_cas.iter().map(|ca| &ca.authority))
+    }
+
+    /// The issuing CA that signed a certificate, whatever its role, and its CRL. Two CAs may have one name while a key is
+    /// replaced, so the signature decides.
+    pub(super) fn issuer_of(
+        &self,
+        certificate: &X509Certificate<'_>,
+    ) -> Option<(&CaCertificate, Option<&Crl>)> {
+        let issued = (
+            certificate.tbs_certificate.as_ref(),
+            &certificate.signature_value.data,
+        );
+        self.issuing_cas
+            .iter()
+            .map(|issuing_ca| &issuing_ca.authority)
+            .find(|authority| {
+                authority.ca.raw_subject() == certificate.issuer().as_raw()
+                    && authority.ca.check_signature(issued.0, issued.1).is_ok()
+            })
+            .map(|authority| (&authority.ca, authority.crl.as_ref()))
     }
 
     /// The CRLs of the issuing CAs that are in force, to be passed on.

@@ -83,6 +83,7 @@ struct Issue {
     dns: Vec<String>,
     #[serde(default)]
     ip: Vec<IpAddr>,
+    ocsp: Option<String>,
     #[serde(default = "leaf_days")]
     days: i64,
     out: PathBuf,
@@ -102,7 +103,7 @@ fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Role, D::Error> {
 fn usage<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Purpose, D::Error> {
     let text = String::deserialize(deserializer)?;
     Purpose::from_str(&text, false)
-        .map_err(|_| D::Error::custom("a usage is signing, encryption or tls"))
+        .map_err(|_| D::Error::custom("a usage is signing, encryption, tls or ocsp"))
 }
 
 /// A party's certificate that will be issued: its request was read, and its profile is one.
@@ -265,6 +266,7 @@ impl CeremonyFile {
                 hosts: Hosts {
                     dns: issue.dns.clone(),
                     ip: issue.ip.clone(),
+                    ocsp: issue.ocsp.clone(),
                 },
                 days: issue.days,
             };

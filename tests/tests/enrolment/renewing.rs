@@ -36,6 +36,40 @@ fn each_party_renews_each_certificate_with_the_same_key_or_a_new_one_and_keeps_i
 }
 
 #[test]
+fn a_merchant_keeps_the_responder_that_its_invitation_named_for_tls_alone() {
+    let office = Office::open();
+    let url = "http://ocsp.example:8080/merchants";
+    let invite = ["invite", "--role", "merchant", "--name", "shop"];
+    let named = ["--dns", "shop.example", "--ocsp", url];
+    let secret = String::from_utf8(office.setup(&[&invite[..], &named].concat()).stdout).unwrap();
+    let responder = |file: &str| openssl(&["x509", "-noout", "-ocsp_uri", "-in", file]);
+    for (label, expected) in [("merchant-tls", url), ("merchant-signing", "")] {
+        let asked = office.request(label);
+        let path = format!("{label}/simpleenroll");
+        let first = office.enrol(&path, "shop", secret.trim(), &asked.body);
+        let first = office.certificate(label, &first);
+        let renewed = office.reenrol("simplereenroll", &first, &asked.key, &asked.body);
+        let renewed = office.certificate(&format!("{label}-renewed"), &renewed);
+        for certificate in [&first, &renewed] {
+            assert_eq!(responder(certificate).trim(), expected, "{label}");
+        }
+    }
+    for (role, more, reason) in [
+        ("client", &["--ocsp", url][..], "leave out --ocsp"),
+        (
+            "merchant",
+            &["--dns", "shop.example", "--ocsp", "https://ocsp.example/"],
+            "write http://host[:port]/path",
+        ),
+    ] {
+        let invite = ["invite", "--role", role, "--name", "other"];
+        let output = office.try_setup(&[&invite[..], more].concat());
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && told.contains(reason), "{told}");
+    }
+}
+
+#[test]
 fn a_renewal_that_is_sent_again_gets_the_same_certificate_and_a_later_one_another() {
     let office = Office::open();
     let asked = office.request("payer");

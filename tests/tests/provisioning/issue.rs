@@ -151,6 +151,29 @@ fn a_file_that_is_there_is_not_written_over() {
 }
 
 #[test]
+fn a_responder_is_named_and_certified_as_openssl_reads_it() {
+    let directory = Directory::provisioned();
+    let csr = directory.request("gateway", "P-256", &[]);
+    let out = directory.text("tls.pem");
+    let url = format!("http://ocsp.example:8080/{}", "a".repeat(200));
+    let arguments_of_tls = arguments(&csr, "gateway", "tls", &out);
+    directory.done(&[&arguments_of_tls[..], &["--ocsp", &url]].concat());
+    let told = openssl_says(&["x509", "-noout", "-ocsp_uri", "-in", &out]);
+    assert_eq!(told.trim(), url);
+    assert!(directory.verify("tls.pem", "gateway-ca").status.success());
+    let out = directory.text("responder.pem");
+    directory.done(&arguments(&csr, "gateway", "ocsp", &out));
+    let text = directory.certificate("responder.pem");
+    assert!(text.contains("OCSP Signing\n"), "{text}");
+    assert!(text.contains("Digital Signature\n"), "{text}");
+    assert!(!text.contains("Alternative Name"), "{text}");
+    let verdict = directory.verify("responder.pem", "gateway-ca");
+    assert!(verdict.status.success(), "{verdict:?}");
+    let journal = String::from_utf8(directory.run(&["journal"]).stdout).unwrap();
+    assert!(journal.contains("ocsp"), "{journal}");
+}
+
+#[test]
 fn what_no_profile_has_is_refused() {
     let directory = Directory::provisioned();
     let csr = directory.request("anybody", "P-256", &[]);
@@ -192,6 +215,25 @@ fn what_no_profile_has_is_refused() {
             "encryption",
             &[],
             "a merchant has no encryption certificate",
+        ),
+        (
+            "gateway",
+            "ocsp",
+            &["--dns", "a.example"],
+            "no DNS names; leave out --dns",
+        ),
+        (
+            "gateway",
+            "tls",
+            &["--ocsp", "https://a.example/"],
+            "write http://host[:port]/path",
+        ),
+        ("gateway", "tls", &["--ocsp", "http:///a"], "write http://"),
+        (
+            "gateway",
+            "tls",
+            &["--ocsp", "http://a.example/a b"],
+            "write http://",
         ),
     ] {
         let arguments = [&arguments(&csr, role, usage, &out)[..], more].concat();

@@ -1,70 +1,15 @@
 //! CRLs that are fetched from where they are published.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener},
-    sync::{Arc, Mutex},
-    thread,
-    time::Instant,
-};
+use std::{fs, sync::Arc, time::Instant};
 
 use toml::{Table, Value};
 use twinseal_tests::{parties::Parties, place::Place, service::Service};
 
-use crate::{Asking, SEEN, said};
-
-/// A server that gives what it was told to, byte for byte, and ends with the test.
-struct Publisher {
-    address: SocketAddr,
-    pages: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
-}
-
-impl Publisher {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let pages = Arc::<Mutex<BTreeMap<String, Vec<u8>>>>::default();
-        let published = Arc::clone(&pages);
-        thread::spawn(move || {
-            for connection in listener.incoming() {
-                let mut connection = connection.unwrap();
-                let mut request = Vec::new();
-                while !request.ends_with(b"\r\n\r\n") {
-                    let mut byte = [0];
-                    if connection.read(&mut byte).unwrap_or(0) == 0 {
-                        break;
-                    }
-                    request.push(byte[0]);
-                }
-                let request = String::from_utf8(request).unwrap();
-                let path = request.split(' ').nth(1).unwrap_or_default();
-                if let Some(page) = published.lock().unwrap().get(path) {
-                    // Who hangs up in the middle is not our concern.
-                    let _ = connection.write_all(page);
-                }
-            }
-        });
-        Self { address, pages }
-    }
-
-    fn publish(&self, path: &str, answer: Vec<u8>) {
-        self.pages.lock().unwrap().insert(path.to_owned(), answer);
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
-}
-
-fn found(content: &[u8]) -> Vec<u8> {
-    let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
-        content.len()
-    );
-    [head.as_bytes(), content].concat()
-}
+use crate::{
+    Asking, SEEN,
+    publisher::{Publisher, found},
+    said,
+};
 
 /// Has a configuration fetch from some addresses.
 fn fetch(place: &Place, urls: &[String]) {

@@ -6,7 +6,10 @@
 mod fetching;
 mod gateways;
 mod merchants;
+mod publisher;
+mod responder;
 mod revoking;
+mod stapling;
 
 use std::{
     fs,
@@ -53,6 +56,11 @@ fn said(service: &Service, message: &str, times: usize) {
 
 /// Has a key of the gateway's certified anew, with the same names.
 fn certify_gateway(place: &Place, usage: &str) -> Vec<u8> {
+    certify_gateway_with(place, usage, &[])
+}
+
+/// The same, with more arguments.
+fn certify_gateway_with(place: &Place, usage: &str, more: &[&str]) -> Vec<u8> {
     let csr = place.text(&format!("gateway/{usage}.request"));
     let out = place.path(&format!("gateway/{usage}.renewed"));
     place.gateway_cli(&["keys", "request", usage, "--csr", &csr]);
@@ -63,9 +71,12 @@ fn certify_gateway(place: &Place, usage: &str) -> Vec<u8> {
     if usage == "tls" {
         issue.extend(["--dns", "localhost", "--ip", "127.0.0.1"]);
     }
+    issue.extend(more);
     place.setup(&issue);
     let renewed = fs::read(&out).unwrap();
-    fs::remove_file(&out).unwrap();
+    for file in [csr.as_ref(), out.as_path()] {
+        fs::remove_file(file).unwrap();
+    }
     renewed
 }
 
