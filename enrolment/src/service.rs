@@ -13,7 +13,7 @@ use mtls::{
     rooted::Root,
 };
 use protocol::{
-    names::PartyName,
+    names::{PartyName, Role},
     pki::Usage,
     problem::{Problem, Refusal},
 };
@@ -25,6 +25,10 @@ use crate::{
     label::Label,
     wire::{self, Operation},
 };
+
+/// The service's id: the last part of its URN, `urn:twinseal:gateway:enrolment`. No other certificate under the root is
+/// asked for one, nor told a secret.
+pub const ID: &str = "enrolment";
 
 /// How much of what the service says is shown.
 const TOLD_CHARACTERS_MAX: usize = 300;
@@ -107,7 +111,9 @@ impl Service {
         trust: Option<SharedTrust>,
         identity: Option<&Identity>,
     ) -> Result<Self, NotCertified> {
-        let http = HttpClient::rooted(url, root.clone(), trust, identity, Limits::default())?;
+        let name = PartyName::new(Role::Gateway, ID).map_err(|_| NotCertified::Unreadable)?;
+        let limits = Limits::default();
+        let http = HttpClient::rooted(url, root.clone(), name, trust, identity, limits)?;
         Ok(Self { http, root })
     }
 

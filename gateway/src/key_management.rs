@@ -394,7 +394,7 @@ fn write_new(path: &Path, text: &str) -> Result<(), Box<dyn Error>> {
         .create_new(true)
         .mode(0o644)
         .open(path)
-        .map_err(|error| format!("{}: {error}", path.display()))?;
+        .map_err(|error| format!("{}: {error}; name another file with --csr", path.display()))?;
     file.write_all(text.as_bytes())?;
     Ok(file.sync_all()?)
 }

@@ -57,10 +57,17 @@ pub(crate) fn reloaded(set: Set, is_taken: bool) {
         .increment(1);
 }
 
-/// Keeps how long something is good.
-pub(crate) fn days_left(term: &Term, now: Timestamp) {
-    metrics::gauge!("twinseal_days_left", "kind" => term.kind, "of" => term.of.clone())
-        .set(term.days_left(now));
+/// Keeps how long things are good. Of those that were `counted` before and are gone nothing is known any more (NaN): a
+/// series can't be taken back, and a frozen one would alarm for ever.
+pub(crate) fn days_left(terms: &[Term], counted: &mut Vec<Term>, now: Timestamp) {
+    let gauge = |term: &Term| metrics::gauge!("twinseal_days_left", "kind" => term.kind, "of" => term.of.clone());
+    for gone in counted.iter() {
+        gauge(gone).set(f64::NAN);
+    }
+    for term in terms {
+        gauge(term).set(term.days_left(now));
+    }
+    *counted = terms.to_vec();
 }
 
 /// Has everything that is counted from now on kept for Prometheus.

@@ -8,6 +8,7 @@
 use std::{error::Error, path::PathBuf, sync::Arc, time::Duration};
 
 use mtls::{SharedTrust, identity::Identity, watch::Watch};
+use protocol::pki::Term;
 use tokio::{
     signal::unix::Signal,
     task::spawn_blocking,
@@ -70,7 +71,7 @@ impl Reload {
     pub(crate) async fn run(mut self, mut files: Files, mut hang_up: Signal) {
         let mut counts = interval(COUNT);
         counts.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut counted: u32 = 0;
+        let (mut counted, mut counts_made) = (Vec::new(), 0u32);
         loop {
             let is_refused = files.refused_trust.is_some() || files.refused_keys.is_some();
             tokio::select! {
@@ -99,8 +100,8 @@ impl Reload {
                     self.take_keys_over(&mut files).await;
                 }
                 _ = counts.tick() => {
-                    self.count(counted.is_multiple_of(COUNTS_PER_WARNING));
-                    counted = counted.wrapping_add(1);
+                    self.count(&mut counted, counts_made.is_multiple_of(COUNTS_PER_WARNING));
+                    counts_made = counts_made.wrapping_add(1);
                 }
             }
         }
@@ -140,12 +141,11 @@ impl Reload {
     }
 
     /// Counts the days left, and warns of what ends soon.
-    fn count(&self, warn: bool) {
+    fn count(&self, counted: &mut Vec<Term>, warn: bool) {
         let now = mtls::now();
         let (trust, keys) = (self.gateway.trust(), self.gateway.keys());
-        for term in trust.terms().chain(keys.terms()) {
-            monitoring::days_left(&term, now);
-        }
+        let terms: Vec<Term> = trust.terms().chain(keys.terms()).collect();
+        monitoring::days_left(&terms, counted, now);
         if warn {
             mtls::trust::look_ahead(&trust, &keys.terms(), now);
         }

@@ -100,7 +100,7 @@ impl Reload {
             let (base, now) = (config.directory(), mtls::now());
             config.trust.reload(base, &merchant.trust, now)
         });
-        told("the trust", refused, outcome.await.ok());
+        told("CAs and CRLs", refused, outcome.await.ok());
     }
 
     async fn take_keys_over(&mut self, refused: &mut Option<String>) {

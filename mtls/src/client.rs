@@ -197,7 +197,7 @@ impl HttpClient {
         Ok(Self::over(Connector::new(server)?, limits))
     }
 
-    /// Makes a client of a gateway's server that shows its issuing CA, too, and is known by the root: for whoever has no
+    /// Makes a client of a server of this name that shows its issuing CA, too, and is known by the root: for whoever has no
     /// more than the root yet. With `trust` its certificate must be good by that as well, revocation included.
     ///
     /// # Errors
@@ -205,11 +205,12 @@ impl HttpClient {
     pub fn rooted(
         url: &str,
         root: Root,
+        name: PartyName,
         trust: Option<SharedTrust>,
         identity: Option<&Identity>,
         limits: Limits,
     ) -> Result<Self, ClientConfigError> {
-        let rule = Rule::Rooted(root.rule(Role::Gateway, trust));
+        let rule = Rule::Rooted(root.rule(name, trust));
         Ok(Self::over(Connector::by(rule, url, identity)?, limits))
     }
 

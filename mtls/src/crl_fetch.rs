@@ -13,7 +13,11 @@ use std::{
 };
 
 use hyper::Uri;
-use protocol::{encoding, pki::TrustError};
+use protocol::{
+    encoding,
+    pki::{Term, Trust, TrustError},
+    time::Timestamp,
+};
 use rustls_pki_types::{CertificateRevocationListDer, pem::PemObject as _};
 use serde::{Deserialize, Deserializer, de};
 use tokio::{
@@ -24,13 +28,13 @@ use tokio::{
 use crate::{
     SharedTrust,
     http_fetch::{self, BackOff, Bounds, FetchError, half_of},
-    now,
+    now, pem,
 };
 
-/// More than a million entries.
+/// Some 400,000 entries.
 const BOUNDS: Bounds = Bounds {
     time: Duration::from_secs(30),
-    bytes_max: 64 * 1024 * 1024,
+    bytes_max: 16 * 1024 * 1024,
 };
 
 /// A CRL that is published.
@@ -67,6 +71,20 @@ enum CrlError {
     /// Not a CRL of a CA that is trusted.
     #[error(transparent)]
     Untrusted(#[from] TrustError),
+    /// The file has no CRL that is of this trust.
+    #[error("{} has no CRL that says whose it is for: {reason}; put the CA's CRL there once", path.display())]
+    NoFormer {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A CRL, but of another CA than that in the file.
+    #[error("it is the CRL of another CA than the one in {}; correct url or file", path.display())]
+    OtherCa {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file can't be written.
     #[error("{} can't be written: {source}; give this program a file that it may replace", path.display())]
     File {
@@ -113,28 +131,56 @@ async fn refresh(
     // Most publish DER, some PEM.
     let der = CertificateRevocationListDer::from_pem_slice(&fetched)
         .unwrap_or_else(|_| CertificateRevocationListDer::from(fetched.to_vec()));
-    let now = now();
-    let standing = trust.load().stand(&der, now)?;
-    if standing.is_newer {
-        let path = base.join(&source.file);
-        let text = pem(&der);
-        let written = spawn_blocking({
-            let path = path.clone();
-            move || replace(&path, text.as_bytes())
-        });
-        let written = written
-            .await
-            .unwrap_or_else(|_| Err(io::Error::other("it was given up")));
-        written.map_err(|source| CrlError::File { path, source })?;
+    let (now, path, trust) = (now(), base.join(&source.file), trust.load_full());
+    // Reading many entries takes its time.
+    let taken = spawn_blocking(move || take(&der, &path, &trust, now));
+    let (term, is_newer) = taken.await.unwrap_or_else(|_| {
+        Err(CrlError::NoFormer {
+            path: base.join(&source.file),
+            reason: "it was given up".to_owned(),
+        })
+    })?;
+    if is_newer {
         tracing::info!(url = %source.url, "a newer CRL was fetched");
     }
     // Well before its end, whatever was configured.
-    let half_left = half_of(standing.term.end.0.saturating_sub(now.0));
+    let half_left = half_of(term.end.0.saturating_sub(now.0));
     let configured = Duration::from_secs(u64::from(source.minutes.get()) * 60);
     Ok(half_left.min(configured))
 }
 
-fn pem(der: &CertificateRevocationListDer<'_>) -> String {
+/// Puts a CRL in the place of an older one of the same CA. Whoever answers in the place of the publisher could else
+/// have one CA's take the place of another's, whose revocations would be forgotten.
+fn take(
+    der: &CertificateRevocationListDer<'_>,
+    path: &Path,
+    trust: &Trust,
+    now: Timestamp,
+) -> Result<(Term, bool), CrlError> {
+    let standing = trust.stand(der, now)?;
+    let no_former = |reason: String| CrlError::NoFormer {
+        path: path.to_owned(),
+        reason,
+    };
+    let former = pem::crl(path).map_err(|error| no_former(error.to_string()))?;
+    let former = trust
+        .stand(&former, now)
+        .map_err(|error| no_former(error.to_string()))?;
+    if former.signer != standing.signer {
+        return Err(CrlError::OtherCa {
+            path: path.to_owned(),
+        });
+    }
+    if standing.is_newer {
+        replace(path, pem_of(der).as_bytes()).map_err(|source| CrlError::File {
+            path: path.to_owned(),
+            source,
+        })?;
+    }
+    Ok((standing.term, standing.is_newer))
+}
+
+fn pem_of(der: &CertificateRevocationListDer<'_>) -> String {
     const COLUMNS: usize = 64;
     let text = encoding::base64(der);
     let mut pem = String::with_capacity(text.len() + text.len() / COLUMNS + 64);
@@ -153,7 +199,8 @@ fn pem(der: &CertificateRevocationListDer<'_>) -> String {
 /// A reader finds the old or the new one, whole.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".fetched");
+    // Another program may keep the same file young.
+    unfinished.push(format!(".fetched-{}", std::process::id()));
     let unfinished = PathBuf::from(unfinished);
     let mut file = File::create(&unfinished)?;
     file.write_all(content)?;
@@ -186,7 +233,7 @@ mod tests {
     #[test]
     fn what_is_written_is_what_was_fetched() {
         let der = CertificateRevocationListDer::from((0..=255).collect::<Vec<u8>>());
-        let read = CertificateRevocationListDer::from_pem_slice(pem(&der).as_bytes());
+        let read = CertificateRevocationListDer::from_pem_slice(pem_of(&der).as_bytes());
         assert_eq!(read.unwrap(), der);
     }
 }

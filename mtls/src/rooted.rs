@@ -7,7 +7,7 @@
 use std::{fmt, path::Path, slice, time::Duration};
 
 use protocol::{
-    names::{PartyName, Role},
+    names::PartyName,
     pki::Usage,
     problem::{Problem, Refusal},
     time::Timestamp,
@@ -113,11 +113,11 @@ impl Root {
         })
     }
 
-    /// The rule by which a server of a role is judged.
-    pub(crate) fn rule(self, role: Role, trust: Option<SharedTrust>) -> RootedRule {
+    /// The rule by which a server of this name is judged.
+    pub(crate) fn rule(self, name: PartyName, trust: Option<SharedTrust>) -> RootedRule {
         RootedRule {
             root: self,
-            role,
+            name,
             trust,
         }
     }
@@ -133,7 +133,7 @@ impl fmt::Debug for Root {
 #[derive(Clone)]
 pub(crate) struct RootedRule {
     root: Root,
-    role: Role,
+    name: PartyName,
     trust: Option<SharedTrust>,
 }
 
@@ -144,10 +144,10 @@ impl RootedRule {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let shown = self.root.check(chain, Usage::TlsServer, now)?;
-        if shown.name.role() != self.role {
+        if shown.name != self.name {
             return Err(Refusal::new(
                 Problem::RoleMismatch,
-                format!("{} answers where a {} is wanted", shown.name, self.role),
+                format!("{} answers where {} is wanted", shown.name, self.name),
             ));
         }
         if let (Some(trust), Some(leaf)) = (&self.trust, chain.first()) {
@@ -155,7 +155,7 @@ impl RootedRule {
             let leaf = slice::from_ref(leaf);
             trust
                 .load()
-                .verify(leaf, self.role, Usage::TlsServer, now)?;
+                .verify(leaf, self.name.role(), Usage::TlsServer, now)?;
         }
         Ok(())
     }
@@ -164,7 +164,7 @@ impl RootedRule {
 impl fmt::Debug for RootedRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RootedRule")
-            .field("role", &self.role)
+            .field("name", &self.name)
             .finish_non_exhaustive()
     }
 }

@@ -25,7 +25,7 @@ pub enum SecretFileError {
     },
     /// Others may read it.
     #[error(
-        "{} has mode {mode:03o}, others may read it; run chmod 600 on it, and use another secret if somebody did",
+        "{} has mode {mode:03o} and is user {owner}'s, others may read it; make it your own and run chmod 600 on it, and use another secret if somebody did",
         path.display()
     )]
     Open {
@@ -33,6 +33,8 @@ pub enum SecretFileError {
         path: PathBuf,
         /// Its permissions.
         mode: u32,
+        /// Whose it is.
+        owner: u32,
     },
 }
 
@@ -53,6 +55,7 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, SecretFileError> {
         return Err(SecretFileError::Open {
             path: path.to_owned(),
             mode,
+            owner: metadata.uid(),
         });
     }
     // As large as it gets, so that no copy is left behind by growing.
@@ -71,7 +74,8 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, SecretFileError> {
 const fn others_may_read(owner: u32, mode: u32, us: u32) -> bool {
     let is_handed_by_root = owner == 0 && us != 0;
     let forbidden = if is_handed_by_root { 0o037 } else { 0o077 };
-    mode & forbidden != 0
+    let is_strangers = owner != us && owner != 0;
+    is_strangers || mode & forbidden != 0
 }
 
 /// Writes a new file for its owner alone; one that is there stays as it is.
@@ -116,6 +120,9 @@ mod tests {
             (0, 0o441, US),
             (0, 0o440, 0),
             (991, 0o440, US),
+            // Who owns it reads it, and may have put it there.
+            (991, 0o600, US),
+            (991, 0o600, 0),
         ] {
             assert!(others_may_read(owner, mode, us), "{owner} {mode:o}");
         }

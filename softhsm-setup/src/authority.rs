@@ -178,13 +178,15 @@ impl<'a> Authority<'a> {
         Authority::with_certificate(layout, token, nothing.ca(), certificate)?.write_crl(1, &[])
     }
 
-    /// Signs a CRL with the next number: the certificates revoked so far, and these serials. Returns when
-    /// they are in the file.
+    /// Signs a CRL with the next number: the certificates revoked so far, by the former CRL and by the journal, so that none
+    /// is forgotten when an old CRL was put back; and these serials. Returns when they are in the file.
     pub(crate) fn sign_crl(&self, also: &[Vec<u8>]) -> Result<(), Failure> {
         let former = Crl::of_ca(self.layout, self.ca)?;
         let now = OffsetDateTime::now_utc();
         let mut revoked = former.revoked;
-        for serial in also {
+        let journal = Journal::open(self.layout)?;
+        let entered = journal.revoked_by(&self.ca.label());
+        for serial in entered.iter().chain(also) {
             if !revoked.iter().any(|(known, _)| known == serial) {
                 revoked.push((serial.clone(), now));
             }

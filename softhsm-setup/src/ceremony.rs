@@ -301,13 +301,14 @@ fn issue_to(
     party: &ToIssue,
     transcript: &mut Transcript<'_>,
 ) -> Result<(), Failure> {
-    issue::issue(layout, module, &party.request, &party.wanted, &party.out)?;
-    let request =
-        fs::read(&party.request).map_err(|error| Failure::file(&party.request, &error))?;
+    issue::issue(layout, module, &party.key, &party.wanted, &party.out)?;
     let mut facts = vec![
         ("party", party.party.to_string()),
         ("usage", party.wanted.usage.to_string()),
-        ("request", format!("SHA-256 {}", sha256(&request))),
+        (
+            "request",
+            format!("SHA-256 {}", hex(party.request.as_bytes())),
+        ),
         ("SPKI", spki(&party.key)),
     ];
     let hosts = &party.wanted.hosts;

@@ -90,13 +90,16 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
-    /// Revoke a certificate: its CA signs a CRL with the next number.
+    /// Revoke a certificate, all others of its key, and what was renewed with them: their CAs sign CRLs with the next number.
     Revoke {
         #[command(flatten)]
         place: Place,
         /// The certificate (PEM).
         #[arg(long, value_name = "FILE")]
         certificate: PathBuf,
+        /// Revoke this certificate alone: its key stays in use, with another one.
+        #[arg(long)]
+        only: bool,
     },
     /// Have every CA sign its CRL anew, with fresh dates and the next number.
     Crl {

@@ -8,6 +8,7 @@
 
 use std::path::PathBuf;
 
+use enrolment::service::ID;
 use protocol::names::{PartyName, Role};
 use rcgen::{KeyPair, PublicKeyData as _};
 use time::OffsetDateTime;
@@ -26,8 +27,6 @@ use crate::{
 
 /// The service's directory.
 pub(crate) const DIRECTORY: &str = "enrolment";
-
-const ID: &str = "enrolment";
 
 pub(crate) fn key_path(layout: &Layout) -> PathBuf {
     layout.path(DIRECTORY).join("tls.key")

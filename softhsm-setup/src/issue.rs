@@ -2,10 +2,7 @@
 
 use std::{fs, path::Path};
 
-use protocol::{
-    identifiers::Digest,
-    names::{PartyName, Role},
-};
+use protocol::names::{PartyName, Role};
 use rcgen::{
     CertificateSigningRequestParams, PKCS_ECDSA_P256_SHA256, PublicKeyData, SubjectPublicKeyInfo,
 };
@@ -13,11 +10,8 @@ use rcgen::{
 use crate::{
     Failure,
     authority::{Authority, Origin, PublicPoint},
-    ca::Ca,
-    journal::{Event, How, Journal, Revoked},
+    journal::{How, Journal},
     layout::{LockedLayout, Readers, TokenPlace},
-    leaf::Leaf,
-    print,
     profiles::{self, Hosts, Purpose},
     revocation::Crl,
     say,
@@ -40,7 +34,7 @@ pub(crate) struct Wanted {
 pub(crate) fn issue(
     layout: &LockedLayout,
     module: &Path,
-    csr: &Path,
+    public: &PublicPoint,
     wanted: &Wanted,
     out: &Path,
 ) -> Result<(), Failure> {
@@ -53,14 +47,13 @@ pub(crate) fn issue(
     if out.exists() {
         return Err(is_there());
     }
-    let public = requested_key(csr, wanted.usage)?;
     let name = PartyName::new(wanted.role, &wanted.name)
         .map_err(|error| Failure::new(format!("--name {}: {error}", wanted.name)))?;
     let params = profiles::leaf(&name, wanted.usage, &wanted.hosts, wanted.days)?;
     let token = TokenProcess::start(layout, TokenPlace::Ca, module)?;
     let ca = Authority::open(layout, &token, Some(wanted.role))?;
     let mut journal = Journal::open(layout)?;
-    let pem = ca.issue(&mut journal, Origin::of(How::Issue), &params, &public)?;
+    let pem = ca.issue(&mut journal, Origin::of(How::Issue), &params, public)?;
     if !layout.write_new(out, pem.as_bytes(), Readers::All)? {
         return Err(is_there());
     }
@@ -117,59 +110,6 @@ fn listed<T: ToString>(before: &str, names: &[T]) -> String {
     }
     let names: Vec<String> = names.iter().map(T::to_string).collect();
     format!("{before}{}", names.join(" "))
-}
-
-/// Revokes a certificate; one that is revoked already stays so.
-pub(crate) fn revoke(
-    layout: &LockedLayout,
-    module: &Path,
-    certificate: &Path,
-) -> Result<(), Failure> {
-    let leaf = Leaf::open(certificate)?;
-    let ca = layout.issuer_of(&leaf).ok_or_else(|| {
-        Failure::new(format!(
-            "{} was not issued by a CA of {}; revoke it where it was",
-            certificate.display(),
-            layout.root().display()
-        ))
-    })?;
-    if Crl::of_ca(layout, ca)?.names(&leaf.serial) {
-        print(&format!(
-            "revoked already: {} (serial {}); {} has it",
-            leaf.subject,
-            hex(&leaf.serial),
-            layout.crl_of(ca).display()
-        ));
-        return Ok(());
-    }
-    let token = TokenProcess::start(layout, TokenPlace::Ca, module)?;
-    let authority = Authority::open_ca(layout, &token, ca)?;
-    enter_revocation(layout, ca, &leaf)?;
-    authority.sign_crl(std::slice::from_ref(&leaf.serial))?;
-    print(&format!(
-        "revoked {} (serial {}); {} has it: load it where it is trusted",
-        leaf.subject,
-        hex(&leaf.serial),
-        layout.crl_of(ca).display()
-    ));
-    Ok(())
-}
-
-/// Writes a revocation into the journal, before the CRL that has it: what is revoked for others is so here. One that a run
-/// before was interrupted after stays as it is.
-fn enter_revocation(layout: &LockedLayout, ca: Ca, leaf: &Leaf) -> Result<(), Failure> {
-    let mut journal = Journal::open(layout)?;
-    let revoked = Revoked {
-        ca: ca.label(),
-        serial: hex(&leaf.serial),
-        subject: leaf.whose(),
-        certificate_sha256: Digest::of(&leaf.der),
-    };
-    let event = Event::Revoked(revoked);
-    if journal.entries().iter().any(|entry| entry.event == event) {
-        return Ok(());
-    }
-    journal.append(layout, event)
 }
 
 /// Has every CA sign its CRL anew.

@@ -119,6 +119,9 @@ pub(crate) struct Revoked {
     pub(crate) serial: String,
     pub(crate) subject: String,
     pub(crate) certificate_sha256: Digest,
+    /// Whether its key stays good.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) only: bool,
 }
 
 /// The journal, as far as it was read.
@@ -181,6 +184,28 @@ impl Journal {
             Event::Issued(issued) => Some(issued),
             _ => None,
         })
+    }
+
+    /// The serial numbers that a CA revoked.
+    pub(crate) fn revoked_by(&self, ca: &str) -> Vec<Vec<u8>> {
+        let serials = self.entries.iter().filter_map(|entry| match &entry.event {
+            Event::Revoked(revoked) if revoked.ca == ca => Some(&revoked.serial),
+            _ => None,
+        });
+        serials.filter_map(|serial| bytes_of(serial)).collect()
+    }
+
+    /// Whether a certificate of this key was revoked, and the key with it.
+    pub(crate) fn has_revoked_key(&self, spki_sha256: Digest) -> bool {
+        let revoked = |certificate: Digest| {
+            self.entries.iter().any(|entry| {
+                matches!(&entry.event, Event::Revoked(revoked)
+                    if !revoked.only && revoked.certificate_sha256 == certificate)
+            })
+        };
+        self.issued()
+            .filter(|issued| issued.spki_sha256 == spki_sha256)
+            .any(|issued| revoked(issued.certificate_sha256))
     }
 
     /// Appends a line. When this returns it is on the disk.
@@ -265,4 +290,12 @@ impl Journal {
         self.end += whole as u64;
         Ok(text.split_off(whole))
     }
+}
+
+/// What stands in hexadecimal digits.
+fn bytes_of(hexadecimal: &str) -> Option<Vec<u8>> {
+    (0..hexadecimal.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(hexadecimal.get(at..at + 2)?, 16).ok())
+        .collect()
 }

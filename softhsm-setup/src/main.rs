@@ -25,6 +25,7 @@ mod party_directory;
 mod profiles;
 mod replacement;
 mod revocation;
+mod revoke;
 mod serve;
 mod status;
 mod token_process;
@@ -109,11 +110,16 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
                 hosts: profiles::Hosts { dns, ip, ocsp },
                 days,
             };
-            issue::issue(&layout, &module(&place)?, &csr, &wanted, &out)?;
+            let key = issue::requested_key(&csr, wanted.usage)?;
+            issue::issue(&layout, &module(&place)?, &key, &wanted, &out)?;
         }
-        Command::Revoke { place, certificate } => {
+        Command::Revoke {
+            place,
+            certificate,
+            only,
+        } => {
             let layout = LockedLayout::open(&place.dir)?;
-            issue::revoke(&layout, &module(&place)?, &certificate)?;
+            revoke::revoke(&layout, &module(&place)?, &certificate, only)?;
         }
         Command::Crl { place } => {
             let layout = LockedLayout::open(&place.dir)?;

@@ -87,6 +87,7 @@ pub(crate) fn leaf(
     };
     params.subject_alt_names = vec![SanType::URI(text(name.as_str())?)];
     for dns in &hosts.dns {
+        refuse_no_dns_name(dns)?;
         params.subject_alt_names.push(SanType::DnsName(text(dns)?));
     }
     params
@@ -145,6 +146,22 @@ pub(crate) fn enrolment_service(
     let mut params = leaf(name, Purpose::Tls, hosts, LEAF_DAYS)?;
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     Ok(params)
+}
+
+fn refuse_no_dns_name(name: &str) -> Result<(), Failure> {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    if name.len() <= 253 && name.split('.').all(is_label) {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "{name:?} is no DNS name; give one like shop.example, without a wildcard"
+    )))
 }
 
 /// The profiles say who has what; a certificate outside them would only be refused later.

@@ -8,7 +8,11 @@ use mtls::{
     rooted::{Root, RootError},
     server::{self, ClientAuth},
 };
-use protocol::{names::Role, pki::Usage, problem::Problem};
+use protocol::{
+    names::{PartyName, Role},
+    pki::Usage,
+    problem::Problem,
+};
 use rcgen::ExtendedKeyUsagePurpose;
 use tempfile::TempDir;
 
@@ -37,8 +41,13 @@ async fn server(pki: &Pki, role: Role, leaf: Leaf) -> Running {
     .await
 }
 
+/// Whom the test's gateway certificates name.
+fn name() -> PartyName {
+    PartyName::new(Role::Gateway, "test").unwrap()
+}
+
 fn client(url: &str, root: Root) -> HttpClient {
-    HttpClient::rooted(url, root, None, None, Limits::default()).unwrap()
+    HttpClient::rooted(url, root, name(), None, None, Limits::default()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,6 +151,7 @@ async fn with_a_trust_a_revoked_server_is_refused() {
     let client = HttpClient::rooted(
         &server.url(),
         root(&pki),
+        name(),
         Some(Arc::clone(&trust)),
         None,
         limits,
@@ -183,7 +193,14 @@ fn what_is_no_root_or_no_server_s_address_is_told() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("root.pem");
     assert!(matches!(Root::read(&path), Err(RootError::File(_))));
-    let refused = HttpClient::rooted("localhost", root(&pki), None, None, Limits::default());
+    let refused = HttpClient::rooted(
+        "localhost",
+        root(&pki),
+        name(),
+        None,
+        None,
+        Limits::default(),
+    );
     assert!(matches!(
         refused.map(drop),
         Err(ClientConfigError::Url { .. })

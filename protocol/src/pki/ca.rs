@@ -62,7 +62,8 @@ pub enum TrustError {
     },
     /// A CRL that is older than the one in use, or none where there was one.
     #[error(
-        "the CRL of \"{issuing_ca}\" is older than the one in use, or missing; get its newest one from the CA"
+        "the CRL of \"{issuing_ca}\" is older than the one in use, another one of the same number, or missing; get its \
+         newest one from the CA"
     )]
     OlderCrl {
         /// The CA's subject.

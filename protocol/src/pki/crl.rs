@@ -2,7 +2,12 @@
 
 use rustls_pki_types::CertificateRevocationListDer;
 use webpki::{BorrowedCertRevocationList, CertRevocationList};
-use x509_parser::{prelude::FromDer as _, revocation_list::CertificateRevocationList};
+use x509_parser::{
+    asn1_rs::{Any, BitString, Tag},
+    prelude::FromDer as _,
+    revocation_list::CertificateRevocationList,
+    x509::X509Name,
+};
 
 use super::{
     Term,
@@ -30,18 +35,74 @@ pub(super) struct Crl {
     pub(super) der: CertificateRevocationListDer<'static>,
 }
 
-/// A CRL that was read. Nothing says yet who signed it.
-pub(super) struct UnverifiedCrl {
+/// A CRL of which no more was read than who says that it is theirs: who is not trusted may send millions of entries.
+pub(super) struct UnverifiedCrl<'a> {
+    der: &'a CertificateRevocationListDer<'a>,
     issuing_ca: String,
-    raw_issuer: Vec<u8>,
-    signed: Vec<u8>,
+    raw_issuer: &'a [u8],
+    signed: &'a [u8],
     signature: Vec<u8>,
-    content: Crl,
 }
 
-impl UnverifiedCrl {
-    /// Reads a CRL that speaks for all certificates of its CA.
-    pub(super) fn read(der: &CertificateRevocationListDer<'_>) -> Result<Self, TrustError> {
+impl<'a> UnverifiedCrl<'a> {
+    /// Takes it apart: CertificateList is a sequence of tbsCertList, signatureAlgorithm and signatureValue, and the first
+    /// begins with version, signature and issuer.
+    pub(super) fn read(der: &'a CertificateRevocationListDer<'a>) -> Result<Self, TrustError> {
+        let unreadable = || TrustError::Crl {
+            issuing_ca: "an unknown CA".to_owned(),
+            reason: "it is no CRL".to_owned(),
+        };
+        let sequence = |input: &'a [u8]| {
+            let (rest, content) = Any::from_der(input).map_err(|_| unreadable())?;
+            content
+                .header
+                .assert_tag(Tag::Sequence)
+                .map_err(|_| unreadable())?;
+            Ok::<_, TrustError>((rest, content.data))
+        };
+        let (after, content) = sequence(der)?;
+        let (rest, tbs) = sequence(content)?;
+        let signed = &content[..content.len() - rest.len()];
+        let (rest, _) = sequence(rest)?;
+        let (rest, signature) = BitString::from_der(rest).map_err(|_| unreadable())?;
+        if !after.is_empty() || !rest.is_empty() {
+            return Err(unreadable());
+        }
+        let (tbs, _version) = Any::from_der(tbs).map_err(|_| unreadable())?;
+        let (tbs, _signature) = sequence(tbs)?;
+        let (_, name) = X509Name::from_der(tbs).map_err(|_| unreadable())?;
+        let (rest, _) = sequence(tbs)?;
+        Ok(Self {
+            der,
+            issuing_ca: name.to_string(),
+            raw_issuer: &tbs[..tbs.len() - rest.len()],
+            signed,
+            signature: signature.data.into_owned(),
+        })
+    }
+
+    /// Gives it to the one of these CAs that signed it, by its place among them, and reads the rest. Two CAs may have
+    /// one name while a key is replaced, so the signature decides.
+    pub(super) fn verify<'b>(
+        self,
+        cas: impl IntoIterator<Item = &'b CaCertificate>,
+    ) -> Result<(usize, Crl), TrustError> {
+        let signer = cas.into_iter().position(|ca| {
+            ca.raw_subject() == self.raw_issuer
+                && ca.check_signature(self.signed, &self.signature).is_ok()
+        });
+        match signer {
+            Some(position) => Ok((position, Crl::read(self.der)?)),
+            None => Err(TrustError::ForeignCrl {
+                issuing_ca: self.issuing_ca,
+            }),
+        }
+    }
+}
+
+impl Crl {
+    /// Reads a CRL that speaks for all certificates of its CA, who signed it.
+    fn read(der: &CertificateRevocationListDer<'_>) -> Result<Self, TrustError> {
         let unreadable = |issuing_ca: &str, reason: String| TrustError::Crl {
             issuing_ca: issuing_ca.to_owned(),
             reason,
@@ -76,40 +137,14 @@ impl UnverifiedCrl {
             .next_update()
             .ok_or_else(|| unreadable(&issuing_ca, "it has no next update".to_owned()))?;
         Ok(Self {
-            raw_issuer: crl.issuer().as_raw().to_vec(),
-            signed: crl.tbs_cert_list.as_ref().to_vec(),
-            signature: crl.signature_value.data.to_vec(),
-            content: Crl {
-                number,
-                this_update: timestamp(crl.last_update()),
-                next_update: timestamp(next_update),
-                revoked,
-                der: CertificateRevocationListDer::from(der.as_ref().to_vec()),
-            },
-            issuing_ca,
+            number,
+            this_update: timestamp(crl.last_update()),
+            next_update: timestamp(next_update),
+            revoked,
+            der: CertificateRevocationListDer::from(der.as_ref().to_vec()),
         })
     }
 
-    /// Gives it to the one of these CAs that signed it, by its place among them. Two CAs may have
-    /// one name while a key is replaced, so the signature decides.
-    pub(super) fn verify<'a>(
-        self,
-        cas: impl IntoIterator<Item = &'a CaCertificate>,
-    ) -> Result<(usize, Crl), TrustError> {
-        let signer = cas.into_iter().position(|ca| {
-            ca.raw_subject() == self.raw_issuer
-                && ca.check_signature(&self.signed, &self.signature).is_ok()
-        });
-        match signer {
-            Some(position) => Ok((position, self.content)),
-            None => Err(TrustError::ForeignCrl {
-                issuing_ca: self.issuing_ca,
-            }),
-        }
-    }
-}
-
-impl Crl {
     /// How long it is good; `of` is its CA's subject.
     pub(super) fn term(&self, of: &str) -> Term {
         Term {

@@ -104,6 +104,8 @@ pub struct Term {
 /// How a CRL stands to the one in use of its CA.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
+    /// Whose it is: the public key of its CA, uncompressed.
+    pub signer: [u8; 65],
     /// Whether it would replace that one.
     pub is_newer: bool,
     /// How long it is good.
@@ -246,8 +248,8 @@ impl Trust {
         self.authorities().flat_map(Authority::terms)
     }
 
-    /// Refuses to follow a former trust with CRLs that are older than its own, or missing: what was known to be
-    /// revoked would be good again.
+    /// Refuses to follow a former trust with CRLs that are older than its own, of the same number and another content, or
+    /// missing: what was known to be revoked would be good again.
     ///
     /// # Errors
     /// The first CA whose CRL is older.
@@ -263,7 +265,7 @@ impl Trust {
             let follows = authority
                 .crl
                 .as_ref()
-                .is_some_and(|crl| crl.number >= before.number);
+                .is_some_and(|crl| crl.number > before.number || crl.der == before.der);
             if !follows {
                 return Err(TrustError::OlderCrl {
                     issuing_ca: authority.ca.subject.clone(),
@@ -294,6 +296,7 @@ impl Trust {
         }
         let in_use = authority.crl.as_ref();
         Ok(Standing {
+            signer: authority.ca.public_key,
             is_newer: in_use.is_none_or(|in_use| crl.is_newer_than(in_use)),
             term: crl.term(&authority.ca.subject),
         })

@@ -4,11 +4,14 @@ use std::{
     collections::BTreeSet,
     fs,
     net::IpAddr,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use clap::ValueEnum as _;
-use protocol::names::{PartyName, Role};
+use protocol::{
+    identifiers::Digest,
+    names::{PartyName, Role},
+};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
@@ -110,7 +113,9 @@ fn usage<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Purpose, D::Error
 pub(super) struct ToIssue {
     pub(super) party: PartyName,
     pub(super) wanted: Wanted,
-    pub(super) request: PathBuf,
+    /// SHA-256 of the request that was read.
+    pub(super) request: Digest,
+    /// The key in it: what is certified, whatever becomes of the file.
     pub(super) key: PublicPoint,
     pub(super) out: PathBuf,
 }
@@ -180,6 +185,7 @@ impl CeremonyFile {
             }
         }
         self.check_names()?;
+        self.check_issued()?;
         self.check_lifetimes()
     }
 
@@ -213,6 +219,26 @@ impl CeremonyFile {
             }
             if !labels.insert(label) {
                 return Err(format!("two keys have the label {label}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is asked for stands in the transcript, a line each, and files stay in the ceremony's directory.
+    fn check_issued(&self) -> Result<(), String> {
+        for issue in &self.issue {
+            for path in [&issue.request, &issue.out] {
+                let is_below = path
+                    .components()
+                    .all(|part| matches!(part, Component::Normal(_)));
+                let is_one_line = path
+                    .to_str()
+                    .is_some_and(|text| !text.contains(char::is_control));
+                if !is_below || !is_one_line {
+                    return Err(format!(
+                        "{path:?} is no path below the directory of the file, in one line"
+                    ));
+                }
             }
         }
         Ok(())
@@ -273,6 +299,8 @@ impl CeremonyFile {
             profiles::leaf(&party, wanted.usage, &wanted.hosts, wanted.days)?;
             let (request, out) = (directory.join(&issue.request), directory.join(&issue.out));
             let key = requested_key(&request, wanted.usage)?;
+            let request =
+                Digest::of(&fs::read(&request).map_err(|error| Failure::file(&request, &error))?);
             if out.exists() || !outs.insert(out.clone()) {
                 return Err(Failure::new(format!(
                     "{} is there already, or named twice; name another file as `out`",
@@ -331,6 +359,26 @@ mod tests {
         let file: CeremonyFile = toml::from_str(&(sample() + &shown)).unwrap();
         assert_eq!(file.issue[0].usage, Purpose::Tls);
         file.check().unwrap();
+    }
+
+    #[test]
+    fn what_is_issued_stays_in_the_directory_and_in_one_line_of_the_transcript() {
+        let issue = |members: &str| {
+            let text = format!(
+                "{}\n[[issue]]\nrole = \"gateway\"\nusage = \"tls\"\nname = \"main\"\n{members}",
+                sample()
+            );
+            toml::from_str::<CeremonyFile>(&text).unwrap().check()
+        };
+        issue("request = \"a.csr\"\nout = \"b/c.pem\"").unwrap();
+        for members in [
+            "request = \"a.csr\"\nout = \"../c.pem\"",
+            "request = \"/a.csr\"\nout = \"c.pem\"",
+            "request = \"a.csr\"\nout = \"c.pem\\n\\n16. the root key was destroyed\"",
+        ] {
+            let refused = issue(members).unwrap_err();
+            assert!(refused.contains("no path below"), "{refused}");
+        }
     }
 
     #[test]

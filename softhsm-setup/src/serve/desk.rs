@@ -49,6 +49,8 @@ pub(super) enum Refused {
     ForeignKey,
     #[error("the certificate was revoked")]
     Revoked,
+    #[error("a certificate of this key was revoked; make another key")]
+    RevokedKey,
 }
 
 impl From<Failure> for Refused {
@@ -202,6 +204,9 @@ impl Desk {
         });
         if is_foreign {
             return Err(Refused::ForeignKey);
+        }
+        if self.journal.has_revoked_key(request.spki_sha256) {
+            return Err(Refused::RevokedKey);
         }
         let params = profiles::leaf(name, purpose, &hosts, self.days)?;
         let origin = Origin {

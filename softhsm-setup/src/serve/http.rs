@@ -285,7 +285,11 @@ fn failed(failure: Failure) -> Answer {
                 tracing::info!(reason = %refused, "refused");
                 plain(StatusCode::BAD_REQUEST, &refused.to_string())
             }
-            Refused::OtherUse | Refused::Used | Refused::ForeignKey | Refused::Revoked => {
+            Refused::OtherUse
+            | Refused::Used
+            | Refused::ForeignKey
+            | Refused::Revoked
+            | Refused::RevokedKey => {
                 tracing::info!(reason = %refused, "refused");
                 plain(StatusCode::FORBIDDEN, &refused.to_string())
             }

@@ -233,7 +233,9 @@ fn a_merchant_can_not_stand_in_for_the_service() {
     assert_eq!(output.status.code(), Some(5));
     let told = told(&output);
     assert!(
-        told.contains("urn:twinseal:merchant:bookshop answers where a gateway is wanted"),
+        told.contains(
+            "urn:twinseal:merchant:bookshop answers where urn:twinseal:gateway:enrolment is wanted"
+        ),
         "{told}"
     );
     assert!(!place.path("payer/signing.pem").exists());

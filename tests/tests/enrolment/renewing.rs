@@ -221,3 +221,61 @@ fn a_party_that_renews_without_end_is_stopped() {
     assert_eq!(statuses[..20], [200; 20]);
     assert_eq!(statuses[20], 429);
 }
+
+#[test]
+fn what_a_stolen_key_was_used_to_get_is_revoked_with_it_and_the_key_is_certified_no_more() {
+    let office = Office::open();
+    let asked = office.request("payer");
+    let first = office.enrolled("client", "payer", &asked);
+    let second = office.reenrol("simplereenroll", &first, &asked.key, &asked.body);
+    let second = office.certificate("second", &second);
+    // Whoever has the key renews with another one.
+    let thief = office.request("thief");
+    let stolen = office.reenrol("simplereenroll", &first, &asked.key, &thief.body);
+    let stolen = office.certificate("stolen", &stolen);
+    let further = office.reenrol("simplereenroll", &stolen, &thief.key, &thief.body);
+    assert_eq!(further.status, 200, "{}", further.body);
+    let told = office.setup(&["revoke", "--certificate", &second]);
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert_eq!(told.matches("revoked ").count(), 4, "{told}");
+    office.hears("the CAs and CRLs of the files are in use");
+    for (certificate, asked) in [(&first, &asked), (&second, &asked), (&stolen, &thief)] {
+        let mut curl = office.reenrol_command("simplereenroll", certificate, asked);
+        assert!(answer_if_any(curl.spawn().unwrap()).is_none());
+    }
+    // Nor by an invitation: the party has to make another key.
+    let secret = office.invite("client", "payer");
+    for (body, status) in [(&asked.body, 403), (&office.request("new").body, 200)] {
+        let answer = office.enrol("client/simpleenroll", "payer", &secret, body);
+        assert_eq!(answer.status, status, "{}", answer.body);
+    }
+}
+
+#[test]
+fn revoking_one_certificate_only_leaves_its_key_and_the_others_of_it_good() {
+    let office = Office::open();
+    let asked = office.request("payer");
+    let first = office.enrolled("client", "payer", &asked);
+    let second = office.reenrol("simplereenroll", &first, &asked.key, &asked.body);
+    let second = office.certificate("second", &second);
+    office.setup(&["revoke", "--only", "--certificate", &first]);
+    office.hears("the CAs and CRLs of the files are in use");
+    let renewed = office.reenrol("simplereenroll", &second, &asked.key, &asked.body);
+    assert_eq!(renewed.status, 200, "{}", renewed.body);
+}
+
+#[test]
+fn a_crl_that_was_put_back_from_before_a_revocation_forgets_nothing_when_it_is_signed_anew() {
+    let office = Office::open();
+    let asked = office.request("payer");
+    let certificate = office.enrolled("client", "payer", &asked);
+    let file = office.path("pki/client-ca.crl");
+    let before = std::fs::read(&file).unwrap();
+    office.setup(&["revoke", "--certificate", &certificate]);
+    std::fs::write(&file, before).unwrap();
+    office.setup(&["crl"]);
+    let serial = openssl(&["x509", "-noout", "-serial", "-in", &certificate]);
+    let serial = serial.trim().strip_prefix("serial=").unwrap();
+    let crl = openssl(&["crl", "-noout", "-text", "-in", file.to_str().unwrap()]);
+    assert!(crl.contains(serial), "{crl}");
+}

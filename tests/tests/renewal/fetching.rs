@@ -91,6 +91,11 @@ async fn what_is_no_crl_of_the_ca_changes_nothing_and_is_told() {
             "/foreign",
             found(&fs::read(other.path("pki/merchant-ca.crl")).unwrap()),
         ),
+        // Trusted, but not the CA whose CRL is in the file.
+        (
+            "/other-role",
+            found(&fs::read(place.path("pki/client-ca.crl")).unwrap()),
+        ),
         ("/no-http", b"\x15\x03\x01".to_vec()),
     ];
     let urls: Vec<String> = answers
@@ -110,6 +115,7 @@ async fn what_is_no_crl_of_the_ca_changes_nothing_and_is_told() {
         "can't be used",
         "above",
         "was not signed by a configured CA",
+        "the CRL of another CA",
         "no answer",
     ]) {
         assert!(told.contains(expected), "{told}: {expected}");

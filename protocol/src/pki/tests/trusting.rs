@@ -135,6 +135,10 @@ fn a_trust_is_not_followed_by_one_with_older_crls() {
     second.check_follows(&second).unwrap();
     let refused = first.check_follows(&second);
     assert!(matches!(refused, Err(TrustError::OlderCrl { .. })));
+    // Nor by one with another list of the same number.
+    pki.crls[1] = pki.issuing_cas[1].1.crl(7, &[5]);
+    let other = pki.trust().check_follows(&second);
+    assert!(matches!(other, Err(TrustError::OlderCrl { .. })));
     // Nor by one that has none any more.
     pki.crls.remove(1);
     let without = pki.trust().check_follows(&second);
