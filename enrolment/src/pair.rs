@@ -33,6 +33,8 @@ const CERTIFICATE: &str = "certificate.pem";
 const REQUEST: &str = "request.der";
 const CURRENT: &str = "current";
 const NEXT: &str = "next";
+/// What is locked: a file that others can't open, and not the directory, which they could.
+const LOCK: &str = ".lock";
 
 /// Why the files can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +124,13 @@ impl Pair {
     pub fn lock(&self) -> Result<LockedPair<'_>, PairError> {
         let store = self.key.with_extension("d");
         fs::create_dir_all(&store).map_err(at(&store))?;
-        let lock = File::open(&store).map_err(at(&store))?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(store.join(LOCK))
+            .map_err(at(&store))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(PairError::Busy { path: store }),

@@ -133,6 +133,9 @@ impl Layout {
     }
 }
 
+/// What is locked of a directory.
+const LOCK: &str = ".lock";
+
 /// Who may read a new file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Readers {
@@ -240,15 +243,22 @@ impl LockedLayout {
     }
 }
 
-/// Locks a directory against every other process that locks it; `waits` is called before it has to wait.
+/// Locks a directory against every other process that locks it, by a file in it that others can't open: a directory anybody
+/// could lock, and keep a revocation waiting; `waits` is called before it has to wait.
 pub(crate) fn lock(directory: &Path, waits: impl FnOnce()) -> Result<File, Failure> {
     let failed = |error: io::Error| {
         Failure::new(format!(
-            "{} can't be locked: {error}; use a directory on a file system with locks, and that you may read",
+            "{} can't be locked: {error}; use a directory on a file system with locks, and that you may write to",
             directory.display()
         ))
     };
-    let file = File::open(directory).map_err(failed)?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(directory.join(LOCK))
+        .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

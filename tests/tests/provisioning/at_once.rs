@@ -36,7 +36,8 @@ fn every_certificate_that_is_reported_as_revoked_is_in_the_crl_whatever_runs_bes
         .collect();
     let mut commands: Vec<_> = files
         .iter()
-        .map(|file| vec!["revoke", "--certificate", file])
+        // They are all of one key.
+        .map(|file| vec!["revoke", "--only", "--certificate", file])
         .collect();
     for at in [2, 5, 8] {
         commands.insert(at, vec!["crl"]);
@@ -87,7 +88,7 @@ fn many_inits_at_once_make_everything_once() {
 #[test]
 fn a_command_that_writes_says_once_that_it_waits_and_status_does_not_wait() {
     let directory = Directory::provisioned();
-    let lock = File::open(directory.path("")).unwrap();
+    let lock = File::open(directory.path(".lock")).unwrap();
     lock.lock().unwrap();
     let certificate = directory.text("client/signing.pem");
     for command in [

@@ -220,6 +220,8 @@ impl Directory {
     pub(crate) fn files(&self) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
         let mut found = BTreeMap::new();
         read_below(&self.root, &mut found);
+        // What commands lock, and nothing is in it.
+        found.retain(|path, _| !path.ends_with(".lock"));
         found
     }
 
