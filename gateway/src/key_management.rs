@@ -10,7 +10,7 @@ use std::{
 
 use hsm::{provision::TokenAdmin, report::KeyReport, uri::Pkcs11Uri, waiver::Verdict};
 use mtls::pem::certificates;
-use protocol::{identifiers::Digest, names::GatewayName};
+use protocol::{identifiers::Digest, names::GatewayName, pki::Usage};
 use rcgen::{CertificateParams, DnType, PublicKeyData, SanType, SignatureAlgorithm, SigningKey};
 use serde::Serialize;
 use serde_json::json;
@@ -20,6 +20,7 @@ use crate::{
     cli::Keys,
     config::{Config, Token},
     key_table::{KeyEntry, KeyState, Purpose},
+    keys::read_certificate,
     output::{print, print_json},
     store,
 };
@@ -286,8 +287,8 @@ fn activate(path: &Path, config: &Config, label: &str) -> Result<(), Box<dyn Err
         .into());
     }
     if let Some(certificate) = &entry.certificate {
-        // Whether it is the key's, and good, the gateway finds out before it takes it over.
-        certificates(&config.path(certificate))?;
+        // As the gateway judges it when it takes it over, or starts.
+        check_certificate(config, entry, &config.path(certificate))?;
     }
     let former = config
         .keys
@@ -342,6 +343,30 @@ async fn retire(path: &Path, config: &Config, label: &str) -> Result<(), Box<dyn
     print(&format!(
         "{label} is retired; a running gateway lets go of it at SIGHUP"
     ));
+    Ok(())
+}
+
+/// Refuses a certificate that is not good, or another key's.
+fn check_certificate(config: &Config, entry: &KeyEntry, path: &Path) -> Result<(), Box<dyn Error>> {
+    let usage = match entry.purpose {
+        Purpose::Tls => Usage::TlsServer,
+        Purpose::Signing => Usage::MessageSigning,
+        Purpose::Encryption => Usage::Encryption,
+        Purpose::Data | Purpose::Index => return Ok(()),
+    };
+    let now = mtls::now();
+    let trust = config.trust.load(config.directory(), now)?;
+    let certified = read_certificate(path.to_owned(), usage, &config.name, &trust, now)?;
+    let label = entry.uri.key_name();
+    let token = config.tokens.first().ok_or("there is no [token]")?;
+    let public = admin(token)?.find(label)?.and_then(|key| key.public);
+    if public.as_ref() != Some(certified.certificate.public_key()) {
+        return Err(format!(
+            "{} is not the certificate of the key {label}; put that one there",
+            path.display()
+        )
+        .into());
+    }
     Ok(())
 }
 

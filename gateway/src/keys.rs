@@ -269,7 +269,8 @@ impl GatewayKeys {
     }
 }
 
-fn read_certificate(
+/// A certificate of the gateway's, as others will judge it.
+pub(crate) fn read_certificate(
     path: PathBuf,
     usage: Usage,
     name: &GatewayName,

@@ -278,25 +278,30 @@ fn authenticate(
             .collect(),
     };
     let mut refusal = NotTaken::NotInvited;
+    let mut wrong = Vec::new();
     for name in names {
-        let Some(mut invitation) = Invitation::find(layout, &name)? else {
+        let Some(invitation) = Invitation::find(layout, &name)? else {
             continue;
         };
         match invitation.check(&credentials.secret, OffsetDateTime::now_utc()) {
             Ok(()) => return Ok(invitation),
             Err(NotTaken::Wrong) => {
                 refusal = NotTaken::Wrong;
-                invitation.wrong += 1;
-                invitation.save(layout)?;
-                if invitation.wrong == WRONG_MAX {
-                    tracing::warn!(
-                        %name,
-                        wrong = WRONG_MAX,
-                        "an invitation is locked: too many wrong secrets; invite again if it was the party itself"
-                    );
-                }
+                wrong.push((name, invitation));
             }
             Err(other) => refusal = other,
+        }
+    }
+    // A secret that is right for one of two roles with the same id is wrong for none.
+    for (name, mut invitation) in wrong {
+        invitation.wrong += 1;
+        invitation.save(layout)?;
+        if invitation.wrong == WRONG_MAX {
+            tracing::warn!(
+                %name,
+                wrong = WRONG_MAX,
+                "an invitation is locked: too many wrong secrets; invite again if it was the party itself"
+            );
         }
     }
     Err(Refused::Secret(refusal))

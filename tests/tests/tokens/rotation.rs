@@ -25,12 +25,24 @@ fn replace(place: &Place, purpose: &str, label: &str, usage: Option<&str>) {
     }
     place.gateway_cli(&arguments);
     if let Some(usage) = usage {
-        // Without a certificate it can't be activated, and nothing changes.
+        // Without a certificate it can't be activated, nor with another key's, and nothing changes.
         let before = configuration(place);
-        let early = place.gateway_command(&["keys", "activate", label]).output();
-        assert_eq!(early.unwrap().status.code(), Some(1));
-        assert_eq!(configuration(place), before);
         let out = file("pem");
+        for other in [None, Some(place.path(&format!("gateway/{usage}.pem")))] {
+            if let Some(other) = &other {
+                fs::copy(other, &out).unwrap();
+            }
+            let early = place
+                .gateway_command(&["keys", "activate", label])
+                .output()
+                .unwrap();
+            assert_eq!(early.status.code(), Some(1));
+            let said = String::from_utf8_lossy(&early.stderr);
+            let told = said.contains("is not the certificate of the key");
+            assert_eq!(told, other.is_some(), "{said}");
+            assert_eq!(configuration(place), before);
+        }
+        fs::remove_file(&out).unwrap();
         let mut issue = vec![
             "issue", "--csr", &csr, "--role", "gateway", "--name", "main",
         ];
