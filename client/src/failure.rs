@@ -7,7 +7,6 @@ use mtls::{
     client::{ClientConfigError, ClientError},
     pem::PemFileError,
     rooted::RootError,
-    secret_file::SecretFileError,
     trust::TrustFilesError,
 };
 use protocol::{
@@ -16,11 +15,12 @@ use protocol::{
     problem::Refusal,
     signing::NotTheKey,
 };
+use secret_file::SecretFileError;
 use serde_json::json;
 
 use crate::{
     basket::BasketError, config::ConfigError, exchange::NoAnswer, instruments::InstrumentsError,
-    output, private::PrivateFileError, purchases::PurchasesError,
+    output, purchases::PurchasesError,
 };
 
 /// How the program ends; `--help` documents it.
@@ -49,8 +49,6 @@ pub(crate) enum Failure {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Instruments(#[from] InstrumentsError),
-    #[error(transparent)]
-    PrivateFile(#[from] PrivateFileError),
     #[error(transparent)]
     Pem(#[from] PemFileError),
     #[error(transparent)]

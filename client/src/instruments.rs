@@ -6,9 +6,8 @@ use protocol::{
     names::GatewayName,
     payment_information::{Account, Expiry, Instrument, Pan},
 };
+use secret_file::SecretFileError;
 use serde::Deserialize;
-
-use crate::private::{self, PrivateFileError};
 
 /// Cards and accounts, the default first. It has no Debug.
 pub(crate) struct Instruments(Vec<OwnInstrument>);
@@ -25,7 +24,7 @@ pub(crate) struct OwnInstrument {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InstrumentsError {
     #[error(transparent)]
-    File(#[from] PrivateFileError),
+    File(#[from] SecretFileError),
     #[error(
         "{} can't be used{}; each [[instrument]] has label, gateways and type = \"card\" with pan and \
          expiry (YYYY-MM), or type = \"account\" with account, all texts in quotes",
@@ -88,7 +87,7 @@ impl Members {
 impl Instruments {
     /// Reads the file, which must be private.
     pub(crate) fn read(path: &Path) -> Result<Self, InstrumentsError> {
-        Self::parse(&private::read(path)?, path)
+        Self::parse(&secret_file::read(path)?, path)
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self, InstrumentsError> {

@@ -19,7 +19,6 @@ mod instruments;
 mod outcome;
 mod output;
 mod payer;
-mod private;
 mod purchases;
 mod shop;
 mod show;

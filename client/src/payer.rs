@@ -9,7 +9,7 @@ use crate::{
     config::Config,
     failure::Failure,
     instruments::Instruments,
-    output, private,
+    output,
     purchases::{Purchase, Purchases},
 };
 
@@ -53,7 +53,6 @@ impl Payer {
     pub(crate) fn signing_key(&self, now: Timestamp) -> Result<SoftwareKey, Failure> {
         let signing = &self.config.signing;
         let path = self.config.path(&signing.key);
-        private::check(&path)?;
         let chain = pem::certificates(&self.config.path(&signing.certificate))?;
         let key = SoftwareKey::from_pkcs8(pem::private_key(&path)?.secret_pkcs8_der(), chain)
             .map_err(|reason| Failure::SigningKey {

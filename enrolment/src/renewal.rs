@@ -10,9 +10,9 @@ use mtls::{
     identity::{Identity, IdentityError},
     pem,
     rooted::Root,
-    secret_file::{self, SecretFileError},
 };
 use protocol::{names::PartyName, pki::VerifiedCertificate, problem::Refusal, time::Timestamp};
+use secret_file::SecretFileError;
 use zeroize::Zeroizing;
 
 use crate::{

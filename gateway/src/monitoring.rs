@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use mtls::reload::Set;
 use protocol::{pki::Term, time::Timestamp};
 
 /// Upper bounds in seconds: from an operation of a fast software token to a request at its deadline.
@@ -16,40 +17,6 @@ const SECONDS: [f64; 14] = [
 /// The exporter keeps every sample until it is asked, or told to fold them.
 const UPKEEP: Duration = Duration::from_secs(60);
 
-/// What is replaced while the gateway runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Set {
-    /// CAs and CRLs.
-    Trust,
-    /// Keys and certificates of the gateway.
-    Keys,
-}
-
-impl Set {
-    const fn name(self) -> &'static str {
-        match self {
-            Set::Trust => "trust",
-            Set::Keys => "keys",
-        }
-    }
-
-    /// For the log: it was taken over.
-    pub(crate) const fn in_use(self) -> &'static str {
-        match self {
-            Set::Trust => "the configured trust is in use",
-            Set::Keys => "the configured keys are in use",
-        }
-    }
-
-    /// For the log: it was not.
-    pub(crate) const fn stays(self) -> &'static str {
-        match self {
-            Set::Trust => "what is trusted stays as it was",
-            Set::Keys => "the keys stay as they were",
-        }
-    }
-}
-
 /// Counts that a set was taken over, or refused.
 pub(crate) fn reloaded(set: Set, is_taken: bool) {
     let outcome = if is_taken { "taken" } else { "refused" };
@@ -59,15 +26,14 @@ pub(crate) fn reloaded(set: Set, is_taken: bool) {
 
 /// Keeps how long things are good. Of those that were `counted` before and are gone nothing is known any more (NaN): a
 /// series can't be taken back, and a frozen one would alarm for ever.
-pub(crate) fn days_left(terms: &[Term], counted: &mut Vec<Term>, now: Timestamp) {
+pub(crate) fn days_left(terms: &[Term], counted: &[Term], now: Timestamp) {
     let gauge = |term: &Term| metrics::gauge!("twinseal_days_left", "kind" => term.kind, "of" => term.of.clone());
-    for gone in counted.iter() {
+    for gone in counted {
         gauge(gone).set(f64::NAN);
     }
     for term in terms {
         gauge(term).set(term.days_left(now));
     }
-    *counted = terms.to_vec();
 }
 
 /// Has everything that is counted from now on kept for Prometheus.

@@ -27,7 +27,7 @@ use crate::{
     http,
     keys::{self, GatewayKeys},
     monitoring,
-    reload::{Files, Reload},
+    reload::{self, Reload},
     service, store,
 };
 
@@ -38,7 +38,7 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
 
     // From now on it ends nothing.
     let hang_up = signal(SignalKind::hangup())?;
-    let files = Files::of(&config);
+    let files = reload::files(&config);
     let trust = config.trust.load_shared(config.directory(), mtls::now())?;
     let tokens = keys::open_tokens(&config)?;
     let died = tokens.died();
@@ -99,15 +99,6 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
             move |_, request| admin::answer(Arc::clone(&gateway), prometheus.clone(), request);
         listeners.spawn(operators.serve(handler, wait(stopped.clone())));
     }
-    let fetching = tokio::spawn(mtls::crl_fetch::keep_young(
-        config.trust.fetch.clone(),
-        config.directory().to_owned(),
-        Arc::clone(&trust),
-    ));
-    let stapling = tokio::spawn(mtls::staple::keep_stapled(
-        identity.clone(),
-        Arc::clone(&trust),
-    ));
     let reload = Reload {
         gateway: Arc::clone(&gateway),
         trust,
@@ -115,8 +106,9 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
         handshake,
         path: path.to_owned(),
         config: Arc::new(config),
+        counted: Vec::new(),
     };
-    let reloading = tokio::spawn(reload.run(files, hang_up));
+    let keeping_current = tokio::spawn(mtls::reload::keep_current(reload, files, hang_up));
     let keeping_young = tokio::spawn(evidence_key::keep_young(Arc::clone(&gateway)));
     let ending_holds = tokio::spawn(service::end_holds(Arc::clone(&gateway)));
     let delivery = Delivery::new(Arc::clone(&gateway), endpoints, policy);
@@ -126,10 +118,8 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
     let _ = delivering.await;
     keeping_young.abort();
     let _ = keeping_young.await;
-    fetching.abort();
-    stapling.abort();
-    reloading.abort();
-    let _ = reloading.await;
+    keeping_current.abort();
+    let _ = keeping_current.await;
     ending_holds.abort();
     // It has ended once it is awaited, and the store is closed with the last who has it.
     let _ = ending_holds.await;

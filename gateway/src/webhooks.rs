@@ -2,7 +2,6 @@
 
 use std::{error::Error, path::Path, process::ExitCode, time::Duration, time::Instant};
 
-use mtls::secret_file;
 use protocol::{encoding, webhook::Secret};
 use serde_json::{Value, json};
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use secret_file::SecretFileError;
+
 use crate::policy::AttributeFinding;
 
 /// A token or key can't be used; nothing was started.
@@ -38,6 +40,9 @@ pub enum StartError {
         /// The labels that are there.
         present: String,
     },
+    /// The PIN's file can't be used.
+    #[error("can't read the PIN: {0}")]
+    PinFile(#[from] SecretFileError),
     /// The PIN could not be had.
     #[error("can't read the PIN from {place}: {reason}")]
     NoPin {

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mtls::{SharedTrust, rate_limit::RateLimit, secret_file, server::Source};
+use mtls::{SharedTrust, rate_limit::RateLimit, server::Source};
 use protocol::{
     authorization::Capture,
     identifiers::Xid,

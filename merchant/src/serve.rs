@@ -15,7 +15,7 @@ use crate::{
     http,
     merchant::Merchant,
     own::Own,
-    reload::{Files, Reload},
+    reload::{self, Reload},
     service,
     store::Store,
 };
@@ -24,7 +24,7 @@ use crate::{
 pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Error>> {
     // From now on it ends nothing.
     let hang_up = signal(SignalKind::hangup())?;
-    let files = Files::of(&config);
+    let files = reload::files(&config);
     let own = Own::read(&config)?;
     let client_auth = match config.client_certificates {
         ClientCertificates::None => ClientAuth::None,
@@ -45,15 +45,6 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
     let asking = tokio::spawn(service::settle_what_is_open(Arc::clone(&merchant)));
     let renewing = renewals.map(|renewals| tokio::spawn(renewals.keep()));
     let forgetting = tokio::spawn(service::forget_what_is_unused(Arc::clone(&merchant)));
-    let fetching = tokio::spawn(mtls::crl_fetch::keep_young(
-        config.trust.fetch.clone(),
-        config.directory().to_owned(),
-        SharedTrust::clone(&merchant.trust),
-    ));
-    let stapling = tokio::spawn(mtls::staple::keep_stapled(
-        identity.clone(),
-        SharedTrust::clone(&merchant.trust),
-    ));
     let reload = Reload {
         merchant: Arc::clone(&merchant),
         identity,
@@ -61,7 +52,7 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
         config: Arc::new(config),
         terms,
     };
-    let reloading = tokio::spawn(reload.run(files, hang_up));
+    let keeping_current = tokio::spawn(mtls::reload::keep_current(reload, files, hang_up));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = async move {
@@ -76,9 +67,7 @@ pub(crate) async fn serve(path: &Path, config: Config) -> Result<(), Box<dyn Err
     // What is asked at this moment is asked again after the next start.
     asking.abort();
     forgetting.abort();
-    fetching.abort();
-    stapling.abort();
-    reloading.abort();
+    keeping_current.abort();
     if let Some(renewing) = renewing {
         // A renewal that is cut off here is completed after the next start.
         renewing.abort();

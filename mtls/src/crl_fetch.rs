@@ -96,7 +96,7 @@ enum CrlError {
 }
 
 /// Keeps the files of some CRLs young, until it is dropped. Relative paths start at `base`.
-pub async fn keep_young(sources: Vec<CrlSource>, base: PathBuf, trust: SharedTrust) {
+pub(crate) async fn keep_young(sources: Vec<CrlSource>, base: PathBuf, trust: SharedTrust) {
     let mut fetching = JoinSet::new();
     for source in sources {
         fetching.spawn(keep(source, base.clone(), SharedTrust::clone(&trust)));

@@ -1,8 +1,8 @@
 //! TLS 1.3 connections whose peers are parties, and HTTP/1.1 over them.
 //!
 //! - [`trust`]: the root, issuing CAs and CRLs that a configuration names, as one [`SharedTrust`];
-//! - [`watch`]: files that are replaced while we run; [`crl_fetch`]: CRLs fetched into them;
-//! - [`identity`]: our own certificate, with its key in software or in a token; [`staple`]: what its CA says of it now;
+//! - [`reload`]: what is kept current while a program runs; [`watch`]: files that are replaced;
+//! - [`identity`]: our own certificate, with its key in software or in a token;
 //! - [`server`]: a listener that gives each request to a handler together with its [`server::Peer`];
 //! - [`client`]: an HTTP client for one server, over kept connections;
 //! - [`exchange`]: a request, its JSON body, its answer or its problem;
@@ -10,25 +10,25 @@
 //! - [`database`]: TLS to a database server, which is no party;
 //! - [`routes`]: which method at which path is which operation;
 //! - [`body`]: bodies within a limit; [`rate_limit`]: how often somebody may ask;
-//! - [`pem`]: certificates, CRLs and keys in files; [`secret_file`]: other secrets in files.
+//! - [`pem`]: certificates, CRLs and keys in files.
 //!
 //! Which certificate is good is decided by [`protocol::pki::Trust`] alone, but for [`rooted`]. There is no resumption:
 //! it would skip that decision. This crate knows nothing of payments.
 
 pub mod body;
 pub mod client;
-pub mod crl_fetch;
+mod crl_fetch;
 pub mod database;
 pub mod exchange;
 mod http_fetch;
 pub mod identity;
 pub mod pem;
 pub mod rate_limit;
+pub mod reload;
 pub mod rooted;
 pub mod routes;
-pub mod secret_file;
 pub mod server;
-pub mod staple;
+mod staple;
 pub mod trust;
 mod verifier;
 pub mod watch;

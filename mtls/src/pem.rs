@@ -11,7 +11,7 @@ use rustls_pki_types::{
 };
 use zeroize::Zeroizing;
 
-use crate::secret_file::{self, SecretFileError};
+use secret_file::SecretFileError;
 
 /// A file that does not hold what it should.
 #[derive(Debug, thiserror::Error)]

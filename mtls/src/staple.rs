@@ -36,7 +36,7 @@ enum StapleError {
 
 /// Staples answers to an identity, whichever certificate it shows, until this is dropped. Does nothing while the
 /// certificate names no responder.
-pub async fn keep_stapled(identity: Identity, trust: SharedTrust) {
+pub(crate) async fn keep_stapled(identity: Identity, trust: SharedTrust) {
     let mut replacements = identity.replacements();
     loop {
         replacements.mark_unchanged();

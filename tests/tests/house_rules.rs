@@ -72,8 +72,12 @@ fn files(ending: &str) -> Vec<PathBuf> {
 fn a_crate_knows_only_those_that_it_may() {
     let may = BTreeMap::from([
         ("twinseal-protocol", vec![]),
-        ("twinseal-hsm", vec![]),
-        ("twinseal-mtls", vec!["twinseal-protocol"]),
+        ("twinseal-hsm", vec!["twinseal-secret-file"]),
+        ("twinseal-secret-file", vec![]),
+        (
+            "twinseal-mtls",
+            vec!["twinseal-protocol", "twinseal-secret-file"],
+        ),
         (
             "twinseal-openapi",
             vec!["twinseal-protocol", "twinseal-mtls"],
@@ -84,6 +88,7 @@ fn a_crate_knows_only_those_that_it_may() {
                 "twinseal-protocol",
                 "twinseal-hsm",
                 "twinseal-mtls",
+                "twinseal-secret-file",
                 "twinseal-openapi",
                 "twinseal-sqlite-file",
             ],
@@ -93,6 +98,7 @@ fn a_crate_knows_only_those_that_it_may() {
             vec![
                 "twinseal-protocol",
                 "twinseal-mtls",
+                "twinseal-secret-file",
                 "twinseal-enrolment",
                 "twinseal-openapi",
                 "twinseal-sqlite-file",
@@ -100,11 +106,16 @@ fn a_crate_knows_only_those_that_it_may() {
         ),
         (
             "twinseal-client",
-            vec!["twinseal-protocol", "twinseal-mtls", "twinseal-enrolment"],
+            vec![
+                "twinseal-protocol",
+                "twinseal-mtls",
+                "twinseal-secret-file",
+                "twinseal-enrolment",
+            ],
         ),
         (
             "twinseal-enrolment",
-            vec!["twinseal-protocol", "twinseal-mtls"],
+            vec!["twinseal-protocol", "twinseal-mtls", "twinseal-secret-file"],
         ),
         (
             "softhsm-setup",
@@ -120,6 +131,7 @@ fn a_crate_knows_only_those_that_it_may() {
             vec![
                 "twinseal-protocol",
                 "twinseal-mtls",
+                "twinseal-secret-file",
                 "twinseal-test-postgres",
                 "twinseal-misbehaving-module",
             ],

@@ -10,13 +10,13 @@ use hyper::{
 use mtls::{
     SharedTrust,
     client::{Answer, ClientConfigError, ClientError, HttpClient, Limits, Server},
-    secret_file::{self, SecretFileError},
 };
 use protocol::{
     names::{MerchantName, Role},
     time::Timestamp,
     webhook::{self, NotASecret, Secret},
 };
+use secret_file::SecretFileError;
 
 use crate::{config::Config, store::outbox::ClaimedEvent};
 

@@ -64,10 +64,10 @@ fn a_pin_file_that_others_may_read_is_refused_before_the_token_is_asked() {
         for mode in [0o644, 0o640, 0o604, 0o620, 0o601] {
             write_pin(&file, PIN, mode);
             let error = directory.refused(&with_pin(directory, PinSource::File(file.clone())));
-            assert!(matches!(error, StartError::NoPin { .. }), "{error}");
+            assert!(matches!(error, StartError::PinFile(_)), "{error}");
             let text = error.to_string();
             assert!(text.contains("open.pin"), "{text}");
-            assert!(text.contains(&format!("its mode is {mode:03o}")), "{text}");
+            assert!(text.contains(&format!("has mode {mode:03o}")), "{text}");
             assert!(text.contains("run chmod 600 on it"), "{text}");
         }
         for mode in [0o600, 0o400] {
@@ -93,7 +93,7 @@ fn a_pin_file_that_is_empty_or_missing_is_refused() {
         }
         let missing = PinSource::File(directory.path("missing.pin"));
         let error = directory.refused(&with_pin(directory, missing));
-        assert!(matches!(error, StartError::NoPin { .. }), "{error}");
+        assert!(matches!(error, StartError::PinFile(_)), "{error}");
         assert!(error.to_string().contains("missing.pin"), "{error}");
     });
 }

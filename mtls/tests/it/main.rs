@@ -11,7 +11,6 @@ mod identities;
 mod limits;
 mod pki;
 mod rooted;
-mod secret_files;
 mod servers;
 mod slots;
 mod trust_files;

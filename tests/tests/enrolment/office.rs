@@ -126,7 +126,7 @@ impl Office {
         let file = self.text("secret");
         // One that is there is of a former call.
         let _ = fs::remove_file(&file);
-        mtls::secret_file::write_new(Path::new(&file), &format!("{secret}\n")).unwrap();
+        secret_file::write_new(Path::new(&file), &format!("{secret}\n")).unwrap();
         file
     }
 

@@ -220,7 +220,7 @@ fn a_merchant_can_not_stand_in_for_the_service() {
         .unwrap();
     let port = line.rsplit(':').next().unwrap();
     let secret = place.path("secret");
-    mtls::secret_file::write_new(&secret, "anything").unwrap();
+    secret_file::write_new(&secret, "anything").unwrap();
     let output = Command::new(program("twinseal-client"))
         .args(["enroll", "--server", &format!("https://localhost:{port}")])
         .args(["--user", "payer", "--ca", &place.text("pki/root.pem")])

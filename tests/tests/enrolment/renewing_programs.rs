@@ -88,7 +88,7 @@ fn who_renewed_goes_on_buying_and_selling() {
 /// Waits until a running merchant uses what it was renewed.
 fn taken_over(merchant: &Service) {
     merchant.wait_for_log(Duration::from_secs(60), |line: &Value| {
-        line["fields"]["message"] == "the keys of the files are in use"
+        line["fields"]["message"] == "the configured keys are in use"
     });
 }
 

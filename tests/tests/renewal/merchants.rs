@@ -80,7 +80,7 @@ async fn keys_and_certificates_of_a_merchant_are_renewed_while_payers_buy_and_no
         replace(&place.path(&format!("merchant/{usage}.key")), &key);
         replace(&place.path(&format!("merchant/{usage}.pem")), &certificate);
         let times = if usage == "signing" { 1 } else { 2 };
-        said(&merchant, "the keys of the files are in use", times);
+        said(&merchant, "the configured keys are in use", times);
         more(3).await;
     }
     let signed = opened.sign(&parties);

@@ -85,7 +85,7 @@ async fn an_issuing_ca_takes_the_place_of_another_under_load_and_no_purchase_fai
         }
         taken += 1;
         said(&gateway, "the configured keys are in use", taken);
-        said(&merchant, "the keys of the files are in use", taken);
+        said(&merchant, "the configured keys are in use", taken);
         asking.more(4).await;
     }
     // Once everybody trusts both, what the new CAs issue is good everywhere.

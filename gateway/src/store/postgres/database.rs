@@ -6,7 +6,6 @@ use std::{path::Path, time::Duration};
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime,
 };
-use mtls::secret_file;
 use tokio_postgres::{Client, IsolationLevel, NoTls, error::SqlState};
 use tokio_postgres_rustls::MakeRustlsConnect;
 

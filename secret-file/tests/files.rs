@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use mtls::secret_file::{self, SecretFileError};
+use secret_file::SecretFileError;
 use tempfile::TempDir;
 
 #[test]
@@ -26,7 +26,7 @@ fn what_is_no_secret_is_refused_and_never_quoted() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("secret");
     assert!(secret_file::read(&path).is_err());
-    secret_file::write_new(&path, &"x".repeat(5000)).unwrap();
+    secret_file::write_new(&path, &"x".repeat(70_000)).unwrap();
     let error = secret_file::read(&path).unwrap_err();
     assert!(!error.to_string().contains("xxx"), "{error}");
 }

@@ -10,7 +10,7 @@ use std::{
 use zeroize::Zeroizing;
 
 /// A longer file holds no secret of ours.
-const BYTES_MAX: u64 = 4096;
+const BYTES_MAX: u64 = 64 * 1024;
 
 /// A file whose secret can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +59,8 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, SecretFileError> {
         });
     }
     // As large as it gets, so that no copy is left behind by growing.
-    let mut text = Zeroizing::new(String::with_capacity(BYTES_MAX as usize + 1));
+    let bytes = metadata.len().min(BYTES_MAX) as usize;
+    let mut text = Zeroizing::new(String::with_capacity(bytes + 1));
     let mut limited = file.take(BYTES_MAX + 1);
     limited.read_to_string(&mut text).map_err(unreadable)?;
     if text.len() as u64 > BYTES_MAX {
