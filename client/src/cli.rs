@@ -3,6 +3,7 @@
 use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand};
+use enrolment::asked::Enroll;
 use protocol::{
     identifiers::Xid,
     order_information::{NotAQuantity, Quantity},
@@ -107,29 +108,6 @@ impl Command {
             | Command::Verify { .. } => false,
         }
     }
-}
-
-/// Who enrols, and where.
-#[derive(Args)]
-pub(crate) struct Enroll {
-    #[arg(
-        long,
-        value_name = "URL",
-        help = "The enrolment service, https://host[:port]"
-    )]
-    pub(crate) server: String,
-    /// The root CA's certificate (PEM); see to it yourself that it is the right one.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca: PathBuf,
-    /// The id that was invited, or its URN.
-    #[arg(long, value_name = "ID")]
-    pub(crate) user: String,
-    /// A file with the secret of the invitation, mode 0600; - for standard input.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) secret_file: PathBuf,
-    /// The directory that signing.key and signing.pem go to.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: PathBuf,
 }
 
 /// What the person wants.

@@ -20,7 +20,7 @@ pub(crate) struct Config {
     pub(crate) signing: Signing,
     pub(crate) gateway: Gateway,
     /// Who renews the certificate, if anybody does.
-    pub(crate) enrolment: Option<Enrolment>,
+    pub(crate) enrolment: Option<enrolment::asked::Configured>,
     pub(crate) trust: TrustFiles,
     /// Where the file is: what its relative paths start from.
     #[serde(skip)]
@@ -41,13 +41,6 @@ pub(crate) struct Signing {
 pub(crate) struct Gateway {
     pub(crate) name: GatewayName,
     pub(crate) payer_url: String,
-}
-
-/// The enrolment service.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Enrolment {
-    pub(crate) server: String,
 }
 
 /// The file can't be used.

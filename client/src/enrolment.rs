@@ -5,16 +5,16 @@
 use std::time::Duration;
 
 use enrolment::{
+    asked::Enroll,
     label::Label,
     pair::{NextKey, Pair},
-    renewal::{self, Enrolment, Renewal},
+    renewal::{Enrolment, Renewal},
 };
 use mtls::rooted::Root;
 use protocol::names::{PartyName, Role};
 use serde_json::json;
 
 use crate::{
-    cli::Enroll,
     config::Config,
     failure::{Exit, Failure},
     output,
@@ -26,15 +26,10 @@ const BESIDE_MAX: Duration = Duration::from_secs(5);
 
 /// Enrols a payer that has nothing yet but an invitation.
 pub(crate) async fn enroll(wanted: &Enroll, json: bool) -> Result<Exit, Failure> {
-    let name = name(&wanted.user)?;
-    let secret = renewal::secret(&wanted.secret_file)?;
-    let root = Root::read(&wanted.ca)?;
-    let pair = Pair {
-        certificate: wanted.out.join("signing.pem"),
-        key: wanted.out.join("signing.key"),
-    };
+    let name = wanted.name(Role::Client)?;
+    let (secret, root, pair) = (wanted.secret()?, wanted.root()?, wanted.pair("signing"));
     let enrolment = Enrolment {
-        url: &wanted.server,
+        url: wanted.server(),
         root: &root,
         label: Label::Client,
         name: &name,
@@ -115,17 +110,6 @@ fn files(config: &Config) -> Result<(Root, Pair), Failure> {
         key: config.path(&config.signing.key),
     };
     Ok((Root::read(&config.path(&config.trust.root))?, pair))
-}
-
-/// A payer's name, or its id alone.
-fn name(user: &str) -> Result<PartyName, Failure> {
-    user.parse()
-        .or_else(|_| PartyName::new(Role::Client, user))
-        .ok()
-        .filter(|name| name.role() == Role::Client)
-        .ok_or_else(|| Failure::User {
-            user: user.to_owned(),
-        })
 }
 
 fn tell(done: &str, name: &PartyName, pair: &Pair, json: bool) {

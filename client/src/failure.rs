@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, process::ExitCode};
 
-use enrolment::{renewal::NotDone, service::NotCertified};
+use enrolment::{asked::NotAnId, renewal::NotDone, service::NotCertified};
 use mtls::{
     client::{ClientConfigError, ClientError},
     pem::PemFileError,
@@ -127,8 +127,8 @@ pub(crate) enum Failure {
     Root(#[from] RootError),
     #[error(transparent)]
     Secret(#[from] SecretFileError),
-    #[error("{user} is no payer's name or id; give the one of the invitation with --user")]
-    User { user: String },
+    #[error(transparent)]
+    User(#[from] NotAnId),
     #[error(
         "the configuration names no enrolment service; write [enrolment] server = \"https://…\" into it"
     )]
@@ -144,7 +144,7 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Failure::ShopUrl { .. }
-            | Failure::User { .. }
+            | Failure::User(_)
             | Failure::NobodyToAsk
             | Failure::Instruments(InstrumentsError::NoSuchLabel { .. })
             | Failure::Basket(BasketError::NotSold { .. } | BasketError::TooMany { .. }) => {

@@ -1,5 +1,6 @@
 //! Enrolment: how a party gets its certificate, and gets it renewed, over EST (RFC 7030, RFC 8951).
 //!
+//! - [`asked`]: what the command line and the configuration of a party's program say of it;
 //! - [`label`]: what can be enrolled for, by the label in EST's paths;
 //! - [`wire`]: EST's paths, media types and base64;
 //! - [`certs_only`]: certificates in a PKCS#7 message without signers (RFC 5652);
@@ -10,6 +11,7 @@
 //!
 //! The service itself is `softhsm-setup serve`. Neither side decides here who may have a certificate.
 
+pub mod asked;
 pub mod certs_only;
 mod der;
 pub mod label;

@@ -41,7 +41,7 @@ pub(crate) struct Config {
     /// How the gateway tells what happens without being asked, if it does.
     pub(crate) webhook: Option<Webhook>,
     /// Who renews the certificates, if anybody does.
-    pub(crate) enrolment: Option<Enrolment>,
+    pub(crate) enrolment: Option<enrolment::asked::Configured>,
     pub(crate) trust: TrustFiles,
     pub(crate) store: Store,
     #[serde(default)]
@@ -91,13 +91,6 @@ pub(crate) struct Gateway {
 pub(crate) struct Webhook {
     /// Files with the secrets that they are signed by; several while one is replaced.
     pub(crate) secret_files: Vec<PathBuf>,
-}
-
-/// The enrolment service.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Enrolment {
-    pub(crate) server: String,
 }
 
 /// The embedded store.

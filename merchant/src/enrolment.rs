@@ -1,17 +1,18 @@
 //! The merchant's certificates: how they are got with a one-time secret, and renewed, each with a key of its own.
 
-use std::{error::Error, path::Path, time::Duration};
+use std::{error::Error, time::Duration};
 
 use enrolment::{
+    asked::Enroll,
     label::Label,
     pair::{NextKey, Pair},
-    renewal::{self, Enrolment, NotDone, Renewal},
+    renewal::{Enrolment, NotDone, Renewal},
 };
 use mtls::{SharedTrust, rooted::Root};
 use protocol::names::{PartyName, Role};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{cli::Enroll, config::Config, exit::Exit, show};
+use crate::{config::Config, exit::Exit, show};
 
 /// How often it is looked whether something is to be renewed. A third of a certificate's time is left for it.
 const PERIOD: Duration = Duration::from_secs(3600);
@@ -19,17 +20,16 @@ const PERIOD: Duration = Duration::from_secs(3600);
 /// Enrols a merchant that has nothing yet but an invitation. A run that got one certificate and not the other is completed
 /// by another with the same secret.
 pub(crate) async fn enroll(wanted: &Enroll) -> Result<Exit, Box<dyn Error>> {
-    let name = name(&wanted.user)?;
-    let secret = renewal::secret(&wanted.secret_file)?;
-    let root = Root::read(&wanted.ca)?;
+    let name = wanted.name(Role::Merchant)?;
+    let (secret, root) = (wanted.secret()?, wanted.root()?);
     let pairs = [
-        (Label::MerchantSigning, pair_in(&wanted.out, "signing")),
-        (Label::MerchantTls, pair_in(&wanted.out, "tls")),
+        (Label::MerchantSigning, wanted.pair("signing")),
+        (Label::MerchantTls, wanted.pair("tls")),
     ];
     let has_all = pairs.iter().all(|(_, pair)| pair.is_there());
     for (label, pair) in &pairs {
         let enrolment = Enrolment {
-            url: &wanted.server,
+            url: wanted.server(),
             root: &root,
             label: *label,
             name: &name,
@@ -123,24 +123,4 @@ impl Renewals {
             next: NextKey::New,
         }
     }
-}
-
-fn pair_in(directory: &Path, stem: &str) -> Pair {
-    Pair {
-        certificate: directory.join(format!("{stem}.pem")),
-        key: directory.join(format!("{stem}.key")),
-    }
-}
-
-/// A merchant's name, or its id alone.
-fn name(user: &str) -> Result<PartyName, String> {
-    user.parse()
-        .or_else(|_| PartyName::new(Role::Merchant, user))
-        .ok()
-        .filter(|name| name.role() == Role::Merchant)
-        .ok_or_else(|| {
-            format!(
-                "{user} is no merchant's name or id; give the one of the invitation with --user"
-            )
-        })
 }

@@ -8,7 +8,7 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use protocol::names::Role;
 
-use crate::profiles::{ENROLLED_DAYS, ISSUING_CA_DAYS, LEAF_DAYS, Purpose};
+use crate::profiles::{ENROLLED_DAYS, Hosts, ISSUING_CA_DAYS, LEAF_DAYS, Purpose};
 
 /// Provisions Twinseal: tokens and the keys in them, certificate authorities, certificates, CRLs,
 /// configurations.
@@ -34,6 +34,27 @@ pub(crate) struct Place {
     /// DIR/ca/user.pin.
     #[arg(long, value_name = "PATH")]
     pub(crate) module: Option<PathBuf>,
+}
+
+/// The names that a certificate has beside the party's URN.
+#[derive(Args)]
+pub(crate) struct HostArguments {
+    /// A DNS name, of a merchant's shop for example; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    dns: Vec<String>,
+    /// An IP address; may be given several times.
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Vec<IpAddr>,
+    /// The OCSP responder that a certificate for TLS names, by an http address. Gateway and merchant staple what it answers.
+    #[arg(long, value_name = "URL")]
+    ocsp: Option<String>,
+}
+
+impl From<HostArguments> for Hosts {
+    fn from(arguments: HostArguments) -> Self {
+        let HostArguments { dns, ip, ocsp } = arguments;
+        Self { dns, ip, ocsp }
+    }
 }
 
 /// What is to be done.
@@ -73,16 +94,8 @@ pub(crate) enum Command {
         /// The party's id: the last part of its URN.
         #[arg(long, value_name = "ID")]
         name: String,
-        /// A DNS name; may be given several times.
-        #[arg(long, value_name = "NAME")]
-        dns: Vec<String>,
-        /// An IP address; may be given several times.
-        #[arg(long, value_name = "ADDRESS")]
-        ip: Vec<IpAddr>,
-        /// The OCSP responder that it names, by an http address. Gateway and merchant staple to their TLS certificate
-        /// what it answers.
-        #[arg(long, value_name = "URL")]
-        ocsp: Option<String>,
+        #[command(flatten)]
+        hosts: HostArguments,
         /// How many days it is good.
         #[arg(long, default_value_t = LEAF_DAYS, value_parser = clap::value_parser!(i64).range(1..=1825))]
         days: i64,
@@ -140,15 +153,8 @@ pub(crate) enum Command {
         /// The party's id: the last part of its URN.
         #[arg(long, value_name = "ID")]
         name: String,
-        /// A DNS name of a merchant's shop; may be given several times.
-        #[arg(long, value_name = "NAME")]
-        dns: Vec<String>,
-        /// An IP address of a merchant's shop; may be given several times.
-        #[arg(long, value_name = "ADDRESS")]
-        ip: Vec<IpAddr>,
-        /// The OCSP responder that a merchant's certificate for TLS names, by an http address.
-        #[arg(long, value_name = "URL")]
-        ocsp: Option<String>,
+        #[command(flatten)]
+        hosts: HostArguments,
         /// How many hours the secret is good.
         #[arg(long, default_value_t = 72, value_parser = clap::value_parser!(i64).range(1..=8760))]
         valid_hours: i64,

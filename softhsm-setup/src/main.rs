@@ -96,9 +96,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             role,
             usage,
             name,
-            dns,
-            ip,
-            ocsp,
+            hosts,
             days,
             out,
         } => {
@@ -107,7 +105,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
                 role: role.into(),
                 usage,
                 name,
-                hosts: profiles::Hosts { dns, ip, ocsp },
+                hosts: hosts.into(),
                 days,
             };
             let key = issue::requested_key(&csr, wanted.usage)?;
@@ -145,16 +143,14 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             place,
             role,
             name,
-            dns,
-            ip,
-            ocsp,
+            hosts,
             valid_hours,
         } => {
             let layout = LockedLayout::open(&place.dir)?;
             let wanted = invitation::Wanted {
                 role: role.into(),
                 name,
-                hosts: profiles::Hosts { dns, ip, ocsp },
+                hosts: hosts.into(),
                 valid_hours,
             };
             invitation::invite(&layout, wanted)?;
