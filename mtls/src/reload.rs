@@ -201,8 +201,9 @@ async fn take_trust_over<P: Program>(program: &P, refused: &mut Option<String>) 
 async fn take_keys_over<P: Program>(program: &mut P, refused: &mut Option<String>) {
     let trust = program.trust().load_full();
     let outcome = program.take_keys_over(&trust).await;
-    tell(program, Set::Keys, refused, outcome);
+    // Counted by the time it is told.
     look(program, false);
+    tell(program, Set::Keys, refused, outcome);
 }
 
 /// Says what became of a set: a reason for not taking it once, not at each try.
