@@ -86,10 +86,11 @@ fn body(key: &SoftwareKey, purchase: &Purchase) -> Result<String, Refusal> {
     let request: PurchaseRequest = json::read(purchase.record().request.as_bytes())?;
     let (compact, _) = split_merchant_half(&request.dual_signature)?;
     let signed = purchase.dual_signature();
+    let now = mtls::now();
     let cancellation = key.sign(&Cancellation {
         version: Version,
-        jti: Jti::random().map_err(|error| internal(error.to_string()))?,
-        iat: mtls::now(),
+        jti: Jti::at(now).map_err(|error| internal(error.to_string()))?,
+        iat: now,
         gateway: signed.gateway.id.clone(),
         xid: signed.xid,
         dsh: purchase.dsh(),

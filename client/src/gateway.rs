@@ -110,10 +110,11 @@ fn client(payer: &Payer, purchase: &Purchase) -> Result<HttpClient, Silence> {
 fn proof(key: &SoftwareKey, purchase: &Purchase) -> Result<HeaderMap, Refusal> {
     let internal = |detail: String| Refusal::new(Problem::Internal, detail);
     let signed = purchase.dual_signature();
+    let now = mtls::now();
     let proof = key.sign(&Inquiry {
         version: Version,
-        jti: Jti::random().map_err(|error| internal(error.to_string()))?,
-        iat: mtls::now(),
+        jti: Jti::at(now).map_err(|error| internal(error.to_string()))?,
+        iat: now,
         aud: signed.gateway.id.party().clone(),
         xid: signed.xid,
     })?;

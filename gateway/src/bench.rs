@@ -304,7 +304,7 @@ impl Requests {
         self.made += 1;
         let account = u32::try_from(number % u64::from(self.accounts))?;
         let now = mtls::now();
-        let jti = Jti::random()?;
+        let jti = Jti::at(now)?;
         Ok(Authorize {
             merchant: self.merchant.clone(),
             jti,
@@ -329,7 +329,7 @@ impl Requests {
                 dual_signature: Some("x".repeat(self.evidence / 2)),
                 payment_information: Some(vec![0; 300]),
             },
-            receipt_jti: Jti::random()?,
+            receipt_jti: Jti::at(now)?,
             authorization: AuthorizationId::random()?,
             now,
             capture_before: now.plus(7 * 24 * 60 * 60),
@@ -345,10 +345,13 @@ fn instrument(number: u32) -> [u8; 32] {
     *Digest::of(&number.to_be_bytes()).as_bytes()
 }
 
-/// As good as random, and found again by its number.
+/// As a payer draws it ([`Xid::at`]), a thousand a second from a day in the past on, but found again by its number.
 fn xid_of(number: u64) -> Xid {
+    const FIRST: u64 = 1_700_000_000;
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&Digest::of(&number.to_be_bytes()).as_bytes()[..16]);
+    let milliseconds = (FIRST + number / 1000) * 1000;
+    bytes[..6].copy_from_slice(&milliseconds.to_be_bytes()[2..]);
     Xid::from_bytes(bytes)
 }
 

@@ -5,16 +5,14 @@
 //! `SOFTHSM2_CONF=… cargo run --release --example floor -- MODULE TOKEN_LABEL PIN_FILE COUNT`
 
 mod bare;
+#[path = "bare/login.rs"]
+mod login;
 
 use std::{env, error::Error, fs, time::Duration};
 
 use aws_lc_rs::agreement::{ECDH_P256, PrivateKey};
-use cryptoki::{
-    context::{CInitializeArgs, CInitializeFlags, Pkcs11},
-    mechanism::Mechanism,
-    session::UserType,
-    types::AuthPin,
-};
+use cryptoki::{mechanism::Mechanism, object::ObjectClass};
+use login::login;
 use rustix::time::{ClockId, clock_gettime};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -23,20 +21,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: floor MODULE TOKEN_LABEL PIN_FILE COUNT".into());
     };
     let count: u32 = count.parse()?;
-    let pkcs11 = Pkcs11::new(module)?;
-    pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))?;
-    let mut slots = pkcs11.get_slots_with_initialized_token()?;
-    slots.retain(|slot| {
-        pkcs11
-            .get_token_info(*slot)
-            .is_ok_and(|token| token.label() == label)
-    });
-    let session = pkcs11.open_rw_session(*slots.first().ok_or("no such token")?)?;
-    let pin = AuthPin::from(fs::read_to_string(pin_file)?.trim().to_owned());
-    session.login(UserType::User, Some(&pin))?;
-
-    let signing = bare::private_key(&session, "signing")?;
-    let encryption = bare::private_key(&session, "encryption")?;
+    let (_, _, session) = login(module, label, pin_file)?;
+    let signing = bare::key(&session, ObjectClass::PRIVATE_KEY, "signing")?;
+    let encryption = bare::key(&session, ObjectClass::PRIVATE_KEY, "encryption")?;
     let peer = PrivateKey::generate(&ECDH_P256)?.compute_public_key()?;
     let sign = cpu_seconds(count, || {
         session.sign(&Mechanism::Ecdsa, signing, &[7; 32])?;

@@ -5,6 +5,8 @@
 //! `cargo run --release -p twinseal-hsm --example network`
 
 mod bare;
+#[path = "bare/rate.rs"]
+mod rate;
 
 use std::{
     env,
@@ -16,12 +18,16 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    thread,
     time::{Duration, Instant},
 };
 
 use aws_lc_rs::agreement::{ECDH_P256, PrivateKey};
-use cryptoki::{context::Pkcs11, mechanism::Mechanism, object::ObjectHandle, session::Session};
+use cryptoki::{
+    context::Pkcs11,
+    mechanism::Mechanism,
+    object::{ObjectClass, ObjectHandle},
+    session::Session,
+};
 use hsm::{
     AgreementKey, P256Point, SigningKey, TokenConfig, Tokens, WorkClass,
     pin::{Pin, PinSource},
@@ -141,7 +147,7 @@ fn point() -> Result<P256Point, Box<dyn Error>> {
 fn bare_rate(
     module: &Path,
     label: &str,
-    operation: impl Fn(&Session, ObjectHandle) -> bool + Copy + Send,
+    operation: impl Fn(&Session, ObjectHandle) -> bool + Copy + Send + Sync,
 ) -> Result<f64, Box<dyn Error>> {
     // The process is logged in already.
     let module = Pkcs11::new(module)?;
@@ -152,26 +158,14 @@ fn bare_rate(
         .ok_or("no token")?;
     let mut sessions = Vec::new();
     for _ in 0..BARE {
-        let session = module.open_rw_session(slot)?;
-        let key = bare::private_key(&session, label)?;
-        sessions.push((session, key));
+        sessions.push(module.open_rw_session(slot)?);
     }
-    let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
-    let (stop, done) = (&stop, &done);
-    Ok(thread::scope(|scope| {
-        for (session, key) in sessions {
-            scope.spawn(move || {
-                while !stop.load(Ordering::Relaxed) && operation(&session, key) {
-                    done.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-        let started = Instant::now();
-        // Nothing comes: it is over when the time is.
-        let _ = crossbeam_channel::after(MEASURED).recv();
-        let rate = done.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64();
-        stop.store(true, Ordering::Relaxed);
-        rate
+    let Some(first) = sessions.first() else {
+        return Err("no session".into());
+    };
+    let key = bare::key(first, ObjectClass::PRIVATE_KEY, label)?;
+    Ok(rate::rate(sessions, MEASURED, |session| {
+        operation(session, key)
     }))
 }
 

@@ -5,7 +5,7 @@
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::{encoding, schema};
+use crate::{encoding, schema, time::Timestamp};
 
 /// The system's random source failed; nothing may be made from what it left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -162,6 +162,29 @@ random_bytes!(
     MerchantNonce
 );
 
+/// Identifiers that a store has an index of, for ever.
+macro_rules! begin_with_a_time {
+    ($($name:ident),*) => { $(
+        impl $name {
+            /// Draws a new one that begins with a time: the bytes of a UUID of version 7 (RFC 9562 section 5.7), 48 bits of
+            /// time and 74 random ones. What is made at about the same time stands together in an index, so that a store
+            /// with many millions of them is as fast as a small one. Nobody who takes one looks at the time.
+            ///
+            /// # Errors
+            /// When the operating system gives no random bytes.
+            pub fn at(now: Timestamp) -> Result<Self, NoRandomness> {
+                let Self(mut bytes) = Self::random()?;
+                let [_, _, milliseconds @ ..] = now.0.saturating_mul(1000).to_be_bytes();
+                bytes[..6].copy_from_slice(&milliseconds);
+                bytes[6] = 0x70 | bytes[6] & 0x0f;
+                bytes[8] = 0x80 | bytes[8] & 0x3f;
+                Ok(Self(bytes))
+            }
+        }
+    )* };
+}
+begin_with_a_time!(Xid, Jti);
+
 impl Digest {
     /// `h(x)`: SHA-256 over the bytes as they are.
     pub fn of(bytes: &[u8]) -> Self {
@@ -180,6 +203,17 @@ mod tests {
         assert_eq!(xid.to_string().len(), 22);
         assert_eq!(xid.to_string().parse::<Xid>().unwrap(), xid);
         assert_eq!(ClientNonce::random().unwrap().to_string().len(), 43);
+    }
+
+    #[test]
+    fn a_transaction_begins_with_its_time_and_is_random_behind_it() {
+        let at = |seconds| Xid::at(Timestamp(seconds)).unwrap();
+        assert_ne!(at(1_800_000_000), at(1_800_000_000));
+        assert!(at(1_800_000_000) < at(1_800_000_001));
+        // The example of RFC 9562 appendix A.6, to the second.
+        let bytes = *at(0x017F_22E2_79B0 / 1000).as_bytes();
+        assert_eq!(bytes[..4], [0x01, 0x7f, 0x22, 0xe2]);
+        assert_eq!((bytes[6] >> 4, bytes[8] >> 6), (7, 0b10));
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub fn sign(
         return Err(Refusal::new(Problem::Expired, "the session ended"));
     }
     let no_randomness = |_| Refusal::new(Problem::Internal, "no random bytes");
-    let xid = Xid::random().map_err(no_randomness)?;
+    let xid = Xid::at(now).map_err(no_randomness)?;
     let amount = order.total;
     let oi = Disclosure::new(order)?;
     if oi.text().len() > order_information::DISCLOSURE_BYTES_MAX {

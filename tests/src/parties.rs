@@ -225,7 +225,7 @@ impl Parties {
         let claims = &signed.dual_signature;
         AuthorizationRequest {
             version: Version,
-            jti: Jti::random().unwrap(),
+            jti: Jti::at(now).unwrap(),
             iat: now,
             xid: claims.xid,
             sid: claims.sid,

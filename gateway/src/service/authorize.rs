@@ -211,7 +211,7 @@ async fn command(
             dual_signature: Some(dual_signature.compact().to_owned()),
             payment_information: Some(payment_information),
         },
-        receipt_jti: Jti::random().map_err(no_randomness)?,
+        receipt_jti: Jti::at(now).map_err(no_randomness)?,
         authorization: AuthorizationId::random().map_err(no_randomness)?,
         now,
         capture_before: gateway.capture_before(now),

@@ -51,7 +51,7 @@ pub(crate) async fn close_batch(
                         reqh: request.hash(),
                         currency: claims.currency,
                         request: request.compact().to_owned(),
-                        receipt_jti: Jti::random().map_err(no_randomness)?,
+                        receipt_jti: Jti::at(now).map_err(no_randomness)?,
                         now,
                         subscribers: gateway.subscribers.clone(),
                     },

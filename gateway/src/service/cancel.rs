@@ -60,7 +60,7 @@ pub(crate) async fn cancel(
                     dual_signature: Some(dual_signature.compact().to_owned()),
                     payment_information: None,
                 },
-                receipt_jti: Jti::random().map_err(no_randomness)?,
+                receipt_jti: Jti::at(now).map_err(no_randomness)?,
                 now,
                 subscribers: gateway.subscribers.clone(),
             },

@@ -76,6 +76,7 @@ async fn done(
     requested: &RequestedLifecycle,
     deadline: Instant,
 ) -> Result<ReceiptRecord, Refusal> {
+    let now = gateway.now();
     let operated = gateway
         .store
         .operate(
@@ -88,8 +89,8 @@ async fn done(
                 amount: requested.amount(),
                 target: requested.target(),
                 request: requested.compact().to_owned(),
-                receipt_jti: Jti::random().map_err(no_randomness)?,
-                now: gateway.now(),
+                receipt_jti: Jti::at(now).map_err(no_randomness)?,
+                now,
             },
             deadline,
         )

@@ -1,4 +1,4 @@
-//! What a token does without our crate around it: what the crate is measured against.
+//! What a token does without our crate around it: what the crate and the gateway are measured against.
 
 use std::error::Error;
 
@@ -11,15 +11,16 @@ use cryptoki::{
     session::Session,
 };
 
-/// The one private key with a label.
-pub(crate) fn private_key(session: &Session, label: &str) -> Result<ObjectHandle, Box<dyn Error>> {
-    let found = session.find_objects(&[
-        Attribute::Class(ObjectClass::PRIVATE_KEY),
-        Attribute::Label(label.into()),
-    ])?;
+/// The one key of a class with a label.
+pub(crate) fn key(
+    session: &Session,
+    class: ObjectClass,
+    label: &str,
+) -> Result<ObjectHandle, Box<dyn Error>> {
+    let found = session.find_objects(&[Attribute::Class(class), Attribute::Label(label.into())])?;
     match found.as_slice() {
         [one] => Ok(*one),
-        other => Err(format!("{} private keys with the label {label}", other.len()).into()),
+        other => Err(format!("{} keys with the label {label}", other.len()).into()),
     }
 }
 

@@ -97,7 +97,8 @@ pub(super) async fn settle_batches(merchant: &Merchant) -> Result<bool, StoreErr
 }
 
 fn sign(merchant: &Merchant, currency: Currency) -> Result<BatchRecord, NotAsked> {
-    let (jti, now) = (Jti::random()?, merchant.now());
+    let now = merchant.now();
+    let jti = Jti::at(now)?;
     let request = BatchRequest {
         version: Version,
         jti,

@@ -177,7 +177,8 @@ fn new(
         None => Amount::new(open, books.authorization.amount.currency())
             .map_err(|_| NotAsked::NothingOpen { operation, xid })?,
     };
-    let (jti, now) = (Jti::random()?, merchant.now());
+    let now = merchant.now();
+    let jti = Jti::at(now)?;
     let request = Request {
         jti,
         iat: now,

@@ -168,7 +168,7 @@ fn new_purchase(
         .map_err(|error| Refusal::new(Problem::RoleMismatch, error.to_string()))?;
     let request = AuthorizationRequest {
         version: Version,
-        jti: Jti::random().map_err(no_randomness)?,
+        jti: Jti::at(now).map_err(no_randomness)?,
         iat: now,
         xid: signed.xid,
         sid: signed.sid,

@@ -149,6 +149,12 @@ impl Control {
                 why: "no line `module PATH` names the module to be wrapped".to_owned(),
             });
         }
+        if control.in_flight.is_some() && control.latencies.is_empty() {
+            return Err(Misunderstood {
+                line: None,
+                why: "`in-flight` without a line `latency`, which says for how long".to_owned(),
+            });
+        }
         Ok(control)
     }
 
@@ -261,15 +267,6 @@ impl Control {
             }
         }
         sum
-    }
-
-    /// Whether a call needs one of the places. Without a line about latency all that reach a token do.
-    pub(crate) fn needs_place(&self, function: Function) -> bool {
-        if self.latencies.is_empty() {
-            function.reaches_token()
-        } else {
-            self.latency(function).is_some()
-        }
     }
 
     /// The code that this call is to fail with. A line sees the calls that those before it let through.

@@ -15,7 +15,7 @@
 //! | --- | --- |
 //! | `module PATH` | The wrapped module. Must be there; only the first file's counts. |
 //! | `latency 2ms [F …]` | So much longer takes each call of these functions, or of all but C_Initialize, C_Finalize and C_GetInfo. Units are `us`, `ms`, `s`; several lines add up. |
-//! | `in-flight N` | So many calls at once are under way, from before their latency to their end; the others wait, first come first served. It is of the calls that have a latency; without such a line, of those that could. |
+//! | `in-flight N` | So many calls at once are under way, each for its latency; the others wait, first come first served. It is of the calls that have a latency. |
 //! | `fail F CODE [times N \| every N]` | The code instead of a call: always, the first N times, or each N-th time. The operation of the session is ended, as a failure does. The code is a name or hexadecimal. Lines are tried in their order. |
 //! | `hang F [times N]` | The call waits until the line is gone, without a place, and goes on then. |
 //! | `corrupt F [every N]` | Flips a bit in the middle of the output: of C_Sign, C_Encrypt, C_Decrypt, or of the CKA_VALUE that C_GetAttributeValue gives. |

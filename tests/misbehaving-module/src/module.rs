@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 use cryptoki_sys::{
@@ -151,17 +152,12 @@ impl Module {
         let function = asked.function;
         let mut version = self.now();
         // The client library of a token that is far away answers these itself: nothing delays them or has them fail.
-        let mut place = None;
         if !asked.is_length_query {
             version = self.hang(function, version);
-            let control = &version.control;
-            if control.in_flight.is_some() && control.needs_place(function) {
-                place = Some(self.places.take());
-            }
-            delay::pass(control.latency(function).unwrap_or_default());
+            self.wait(function, &version.control);
         }
         let control = &version.control;
-        let code = match function {
+        match function {
             Function::C_Initialize | Function::C_Finalize => {
                 let _alone = self.alone();
                 self.pass(asked, control, act)
@@ -172,9 +168,19 @@ impl Module {
                 let _with_others = self.with_others();
                 self.pass(asked, control, act)
             }
+        }
+    }
+
+    /// Lets the latency of a call pass, and before it what it waits for a place.
+    fn wait(&self, function: Function, control: &Control) {
+        let Some(latency) = control.latency(function) else {
+            return;
         };
-        drop(place);
-        code
+        let now = Instant::now();
+        delay::pass(match control.in_flight {
+            Some(places) => self.places.answered_at(now, places, latency) - now,
+            None => latency,
+        });
     }
 
     fn pass(
@@ -245,7 +251,6 @@ impl Module {
 
     /// What a new control file brings about by itself.
     fn changed(&self, before: Option<&Control>, control: &Control) {
-        self.places.limit(control.in_flight);
         if control.is_silently_removed {
             self.is_silent.store(true, Ordering::Release);
         }

@@ -1,82 +1,59 @@
-//! How many calls a token works on at once. The others wait in a line, first come first served, as at a device that
-//! is reached over a network.
+//! How many calls a token that is reached over a network works on at once. The others wait in a line, first come first
+//! served. A place is the device's: it is taken for as long as the device takes, however late the caller's computer then
+//! takes note of the answer, and whatever the wrapped module takes, which is the device itself in truth.
 
 use std::{
-    collections::VecDeque,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, Thread},
+    cmp::Reverse,
+    collections::BinaryHeap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
+/// Until when which places are taken, the first to be free on top.
 #[derive(Default)]
-pub(crate) struct Places {
-    line: Mutex<Line>,
-}
-
-#[derive(Default)]
-struct Line {
-    taken: usize,
-    /// None: as many as come.
-    limit: Option<usize>,
-    waiting: VecDeque<Arc<Waiter>>,
-}
-
-struct Waiter {
-    thread: Thread,
-    has_place: AtomicBool,
-}
-
-/// A place, until it is dropped.
-pub(crate) struct Place<'a>(&'a Places);
+pub(crate) struct Places(Mutex<BinaryHeap<Reverse<Instant>>>);
 
 impl Places {
-    /// Says how many there are from now on.
-    pub(crate) fn limit(&self, limit: Option<usize>) {
-        let mut line = self.lock();
-        line.limit = limit;
-        line.advance();
-    }
-
-    /// Waits for a place.
-    pub(crate) fn take(&self) -> Place<'_> {
-        let waiter = Arc::new(Waiter {
-            thread: thread::current(),
-            has_place: AtomicBool::new(false),
-        });
-        let mut line = self.lock();
-        line.waiting.push_back(Arc::clone(&waiter));
-        line.advance();
-        drop(line);
-        while !waiter.has_place.load(Ordering::Acquire) {
-            thread::park();
+    /// When a call that comes now is answered: it waits for a place if all are taken, and then has it for so long.
+    pub(crate) fn answered_at(&self, now: Instant, places: usize, latency: Duration) -> Instant {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while taken.peek().is_some_and(|Reverse(end)| *end <= now) {
+            taken.pop();
         }
-        Place(self)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut begins = now;
+        // More than one when there are fewer places than there were.
+        while taken.len() >= places
+            && let Some(Reverse(end)) = taken.pop()
+        {
+            begins = end;
+        }
+        let ends = begins + latency;
+        taken.push(Reverse(ends));
+        ends
     }
 }
 
-impl Line {
-    fn advance(&mut self) {
-        while self.limit.is_none_or(|limit| self.taken < limit) {
-            let Some(first) = self.waiting.pop_front() else {
-                return;
-            };
-            self.taken += 1;
-            first.has_place.store(true, Ordering::Release);
-            first.thread.unpark();
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut line = self.0.lock();
-        line.taken -= 1;
-        line.advance();
+    const LATENCY: Duration = Duration::from_millis(10);
+
+    #[test]
+    fn who_finds_all_places_taken_waits_for_the_one_that_is_free_first() {
+        let (places, start) = (Places::default(), Instant::now());
+        let after = |milliseconds, at_once| {
+            let now = start + Duration::from_millis(milliseconds);
+            (places.answered_at(now, at_once, LATENCY) - start).as_millis()
+        };
+        assert_eq!(after(0, 2), 10);
+        assert_eq!(after(3, 2), 13);
+        // Both are taken: one waits for the first, the next for the second.
+        assert_eq!(after(4, 2), 20);
+        assert_eq!(after(4, 2), 23);
+        // One more place, and then one alone.
+        assert_eq!(after(5, 3), 15);
+        assert_eq!(after(5, 1), 33);
+        assert_eq!(after(50, 1), 60);
     }
 }

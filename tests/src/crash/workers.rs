@@ -212,10 +212,11 @@ impl Worker {
         cents: u64,
         target: Option<Jti>,
     ) -> Asked {
+        let now = mtls::now();
         let claims = LifecycleRequest::<O> {
             version: Version,
-            jti: Jti::random().unwrap(),
-            iat: mtls::now(),
+            jti: Jti::at(now).unwrap(),
+            iat: now,
             merchant: self.parties.merchant.clone(),
             gateway: self.parties.gateway.clone(),
             xid: receipt.xid,

@@ -95,14 +95,10 @@ fn latency_is_of_the_functions_named_or_of_all_that_reach_a_token() {
 }
 
 #[test]
-fn a_place_is_needed_where_latency_is_or_without_any_for_all_that_reach_a_token() {
+fn places_are_of_calls_that_take_time() {
     let control = parsed("in-flight 30\nlatency 2ms C_Sign");
     assert_eq!(control.in_flight, Some(30));
-    assert!(control.needs_place(Function::C_Sign));
-    assert!(!control.needs_place(Function::C_SignInit));
-    let control = parsed("in-flight 30");
-    assert!(control.needs_place(Function::C_SignInit));
-    assert!(!control.needs_place(Function::C_GetInfo));
+    assert!(refused("in-flight 30").contains("without a line `latency`"));
 }
 
 #[test]

@@ -57,33 +57,3 @@ fn calls_wait_side_by_side_unless_there_are_places_for_some_only() {
         assert!(signing_at_once(&module, 3) >= Duration::from_millis(3 * 50));
     });
 }
-
-#[test]
-fn whoever_waits_for_a_place_has_one_when_there_are_more() {
-    in_a_new_directory(|directory| {
-        let control = directory.module("module-a");
-        let module = control.begin_with_token();
-        let making = session(&module);
-        generate_signing(&making, "first");
-        // So many that some wait when the file changes, which it does over and over.
-        thread::scope(|scope| {
-            control.control("latency 1ms C_Sign\nin-flight 1");
-            let signing = scope.spawn(|| {
-                for _ in 0..20 {
-                    signing_at_once(&module, 8);
-                }
-            });
-            let mut places = 1;
-            while !signing.is_finished() {
-                places = places % 9 + 1;
-                let lines = match places {
-                    9 => "latency 1ms C_Sign".to_owned(),
-                    places => format!("latency 1ms C_Sign\nin-flight {places}"),
-                };
-                control.control(&lines);
-                module.get_library_info().unwrap();
-            }
-            signing.join().unwrap();
-        });
-    });
-}

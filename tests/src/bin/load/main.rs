@@ -70,10 +70,10 @@ struct Options {
     /// Go on for so many minutes instead, and tell each half minute what memory and latency are: an hour is a soak.
     #[arg(long, value_name = "MINUTES")]
     soak: Option<u64>,
-    /// Have each call to the token take 2 ms, 30 at a time, as a network HSM does, and tell how much of that is used; give
-    /// some --sessions.
-    #[arg(long, conflicts_with = "soak")]
-    network_hsm: bool,
+    /// Have each call to the token take so many milliseconds (2), 30 at a time, as a network HSM does, and tell how much
+    /// of what that allows is used; give some --sessions.
+    #[arg(long, value_name = "MILLISECONDS", num_args = 0..=1, default_missing_value = "2", conflicts_with = "soak")]
+    network_hsm: Option<u32>,
     /// Print JSON.
     #[arg(long, conflicts_with_all = ["soak", "network_hsm"])]
     json: bool,
@@ -110,7 +110,10 @@ fn main() {
     };
 
     let floor_module = place.configured("gateway/gateway.toml", "token", "module");
-    let mut network = options.network_hsm.then(|| Network::before(&place));
+    let network = options
+        .network_hsm
+        .map(|milliseconds| Network::before(&place, milliseconds));
+    let before = network.as_ref().map(|network| network.bare(&place));
     let [token] = place.token_environment();
     let gateway = Service::start(
         "twinseal-gateway",
@@ -134,9 +137,6 @@ fn main() {
     }
     let (warm_up, measured) = bodies.split_at(options.warm_up);
     runtime.block_on(send(&links, warm_up));
-    if let Some(network) = &mut network {
-        network.begin();
-    }
     eprintln!("sending {} purchases", measured.len());
     let cpu_before = process_cpu(gateway.pid());
     let started = Instant::now();
@@ -145,28 +145,25 @@ fn main() {
     let cpu = process_cpu(gateway.pid()) - cpu_before;
     drop(links);
 
-    let used = network.as_ref().map(|network| network.used(elapsed));
     drop(gateway);
     let floor = Floor::measure(&place, &floor_module, 20_000);
     report(&options, elapsed, cpu, &floor);
-    if let Some(used) = used {
-        println!("of what the network HSM can do  {used:8.2}");
+    if let Some((network, before)) = network.zip(before) {
+        let bare = f64::midpoint(before, network.bare(&place));
+        let rate = options.requests as f64 / elapsed.as_secs_f64();
+        println!("bare threads at the network HSM{bare:8.0}");
+        println!("ratio, gateway to bare threads{:9.2}", rate / bare);
     }
 }
 
 /// Builds the programs and the floor, so that one command is enough.
 fn build() {
-    for what in [
-        &["--workspace", "--bins"][..],
-        &["-p", "twinseal-hsm", "--example", "floor"],
-    ] {
-        let status = Command::new(env!("CARGO"))
-            .args(["build", "--release", "--quiet"])
-            .args(what)
-            .status()
-            .unwrap();
-        assert!(status.success(), "cargo build {what:?}");
-    }
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--quiet", "--workspace", "--bins"])
+        .args(["--example", "floor", "--example", "mix"])
+        .status()
+        .unwrap();
+    assert!(status.success(), "cargo build");
 }
 
 /// Clients in directories of their own, and an account with a card for each.

@@ -1,60 +1,54 @@
 //! `--network-hsm`: the token behind a module that is slow in answering and does much at once, as a network HSM is, and
 //! how much of what such a module can do the gateway makes use of.
 
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
 use toml::Value;
 use twinseal_misbehaving_module::ModuleCopy;
-use twinseal_tests::place::Place;
+use twinseal_tests::{place::Place, service::program};
 
-/// What each call takes, and how many are under way at once: see `tests/misbehaving-module`.
-const CALL: Duration = Duration::from_millis(2);
+/// How many calls are under way at once.
 const AT_ONCE: u32 = 30;
 
-/// Calls that take no time there.
-const FREE: [&str; 4] = [
-    "C_Initialize",
-    "C_Finalize",
-    "C_GetInfo",
-    "C_GetFunctionList",
-];
+/// Threads and seconds of a bare measurement: twice the calls at once, so that no place is ever empty.
+const BARE: [&str; 2] = ["64", "8"];
 
-/// The module, and what was asked of it so far.
+/// The module, and what it does: see `tests/misbehaving-module`.
 pub(crate) struct Network {
     module: ModuleCopy,
-    calls: u64,
+    lines: String,
 }
 
 impl Network {
     /// Puts it between the gateway, at its next start, and the token.
-    pub(crate) fn before(place: &Place) -> Self {
+    pub(crate) fn before(place: &Place, milliseconds: u32) -> Self {
         let module = ModuleCopy::new(&place.path(""), "network").unwrap();
         place.edit("gateway/gateway.toml", |config| {
             let path = module.path().to_str().unwrap();
             config["token"]["module"] = Value::from(path);
         });
-        Self { module, calls: 0 }
+        Self {
+            module,
+            lines: format!("latency {milliseconds}ms\nin-flight {AT_ONCE}"),
+        }
     }
 
-    /// From now on calls take their time, and are counted.
-    pub(crate) fn begin(&mut self) {
-        self.calls = self.count();
-    }
-
-    /// The part of the calls that were possible in a time.
-    pub(crate) fn used(&self, elapsed: Duration) -> f64 {
-        let possible = f64::from(AT_ONCE) * elapsed.as_secs_f64() / CALL.as_secs_f64();
-        (self.count() - self.calls) as f64 / possible
-    }
-
-    fn count(&self) -> u64 {
-        let control = format!("latency {}ms\nin-flight {AT_ONCE}", CALL.as_millis());
-        let report = self.module.report(&control).unwrap();
-        let lines = report.lines().filter(|line| line.starts_with("C_"));
-        lines
-            .filter_map(|line| line.split_once(' '))
-            .filter(|(function, _)| !function.ends_with("/length") && !FREE.contains(function))
-            .filter_map(|(_, counts)| counts.split(' ').next()?.parse::<u64>().ok())
-            .sum()
+    /// How many authorizations a second the module, which takes its time from now on, allows bare threads that do its part
+    /// of them and nothing else.
+    pub(crate) fn bare(&self, place: &Place) -> f64 {
+        self.module.does(&self.lines).unwrap();
+        eprintln!("measuring bare threads at the network HSM");
+        let output = Command::new(program("examples/mix"))
+            .arg(self.module.path())
+            .arg("twinseal-gateway")
+            .arg(place.path("gateway/user.pin"))
+            .args(BARE)
+            .envs(place.token_environment())
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "bare threads failed");
+        let said = String::from_utf8(output.stdout).unwrap();
+        said.trim().parse().unwrap()
     }
 }
