@@ -1,7 +1,7 @@
 //! The control file as it stands on the disk: looked at in each call, read when it is another one.
 
 use std::{
-    fs::{self, File, Metadata},
+    fs::{File, Metadata},
     io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
     path::PathBuf,
@@ -21,8 +21,8 @@ pub(crate) struct ControlFile {
 pub(crate) struct Version {
     pub(crate) control: Control,
     stamp: Stamp,
-    /// Kept open, so that no later file gets its inode.
-    _file: File,
+    /// Kept open, so that no later file gets its inode, and asked in each call: that takes less than to look the path up.
+    file: File,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,13 +58,14 @@ impl ControlFile {
     /// What it says now. `changed` is told of each new one, with the one before, and is done before any call goes by
     /// the new one.
     pub(crate) fn now(&self, changed: impl FnOnce(&Control, &Control)) -> Arc<Version> {
-        let stamp = match fs::metadata(&self.path) {
-            Ok(metadata) => Stamp::of(&metadata),
-            Err(error) => misunderstood(&self.path, &error.to_string()),
-        };
         let known = self.known();
-        if known.stamp == stamp {
-            return known;
+        match known.file.metadata() {
+            // One that another was renamed over has no name any more.
+            Ok(metadata) if metadata.nlink() > 0 && known.stamp == Stamp::of(&metadata) => {
+                return known;
+            }
+            Ok(_) => {}
+            Err(error) => misunderstood(&self.path, &error.to_string()),
         }
         drop(known);
         let _change = self.change.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,7 +101,7 @@ fn read(path: &PathBuf) -> Result<Version, String> {
     Ok(Version {
         control,
         stamp,
-        _file: file,
+        file,
     })
 }
 

@@ -109,7 +109,7 @@ fn what_the_containerfile_copies_is_there_and_what_it_starts_is_made_by_the_work
 }
 
 #[test]
-fn the_container_has_a_user_that_is_not_root_and_asks_the_admin_listener_for_its_health() {
+fn the_container_has_a_user_that_is_not_root_asks_for_its_health_and_allocates_as_the_unit() {
     let all = instructions(&deployed("Containerfile"));
     let user: u32 = last(&all, "USER")
         .split(':')
@@ -123,6 +123,11 @@ fn the_container_has_a_user_that_is_not_root_and_asks_the_admin_listener_for_its
     let sample = std::fs::read_to_string(repository("gateway/gateway.sample.toml")).unwrap();
     let sample: toml::Table = toml::from_str(&sample).unwrap();
     assert_eq!(sample["listen"]["admin"].as_str(), Some("127.0.0.1:8445"));
+    // The allocator is set as the unit sets it.
+    let unit = deployed("systemd/twinseal-gateway.service");
+    let set = last(&all, "ENV");
+    assert!(set.starts_with("GLIBC_TUNABLES="), "{set}");
+    assert!(unit.contains(&format!("\nEnvironment={set}\n")), "{set}");
     // The compiler is no older than the one that the workspace wants.
     let manifest = std::fs::read_to_string(repository("Cargo.toml")).unwrap();
     let manifest: toml::Table = toml::from_str(&manifest).unwrap();

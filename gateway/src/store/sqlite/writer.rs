@@ -1,11 +1,16 @@
 //! The one thread that writes: it takes what waits, does each command in a savepoint, and commits all of
 //! them with one sync. Nobody is answered before the commit.
 //!
+//! A sync costs the same for few commands as for many. While some come, but not enough for groups that are worth it,
+//! it waits a moment for more of them; a lone caller is never waited with, and neither are callers of whom so many wait
+//! that the store is what they wait for (as `commit_delay` and `commit_siblings` of PostgreSQL).
+//!
 //! A command whose caller gave up before it was begun is never done: what is told as not done stays so.
 
 use std::{
+    ops::Range,
     thread::{self, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
@@ -24,6 +29,12 @@ const QUEUE_MAX: usize = 1024;
 
 /// How many commands one commit may hold.
 const GROUP_MAX: usize = 256;
+
+/// How many commands the last commit held, if the next is to wait for more.
+const GATHERED: Range<usize> = 4..32;
+
+/// For how long it then waits.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// A command: it is given a savepoint, or the reason why there is none, and says what to do once its work is
 /// durable.
@@ -111,11 +122,16 @@ fn command<T: Send + 'static>(
 }
 
 fn write(mut connection: Connection, commands: &Receiver<Command>, restart: &Restart) {
+    let mut last = 0;
     while let Ok(first) = commands.recv() {
+        if GATHERED.contains(&last) && commands.len() < GATHERED.end {
+            thread::sleep(GATHER);
+        }
         let group = std::iter::once(first)
             .chain(commands.try_iter())
             .take(GROUP_MAX);
         let (answers, durable) = commit(&mut connection, group, commands);
+        last = answers.len();
         for answer in answers {
             answer(match &durable {
                 Ok(()) => Ok(()),

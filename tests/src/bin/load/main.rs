@@ -114,12 +114,12 @@ fn main() {
         .network_hsm
         .map(|milliseconds| Network::before(&place, milliseconds));
     let before = network.as_ref().map(|network| network.bare(&place));
-    let [token] = place.token_environment();
+    let environment = environment(&place);
     let gateway = Service::start(
         "twinseal-gateway",
         &place.path("gateway/gateway.toml"),
         // As in operation; tests log more.
-        &[token, ("RUST_LOG", "info".into())],
+        &[&environment[..], &[("RUST_LOG", "info".into())]].concat(),
         &["merchants", "payers", "admin"],
     );
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -164,6 +164,15 @@ fn build() {
         .status()
         .unwrap();
     assert!(status.success(), "cargo build");
+}
+
+/// What a gateway, and what it is compared with, is started with: the token, and the allocator as the unit sets it.
+fn environment(place: &Place) -> Vec<(&'static str, PathBuf)> {
+    const UNIT: &str = include_str!("../../../../deploy/systemd/twinseal-gateway.service");
+    let set = |line: &'static str| line.strip_prefix("Environment=GLIBC_TUNABLES=");
+    let allocator = UNIT.lines().find_map(set).unwrap();
+    let [token] = place.token_environment();
+    vec![token, ("GLIBC_TUNABLES", allocator.into())]
 }
 
 /// Clients in directories of their own, and an account with a card for each.
@@ -246,7 +255,7 @@ impl Floor {
             .args([module, "twinseal-gateway"])
             .arg(place.path("gateway/user.pin"))
             .arg(count.to_string())
-            .envs(place.token_environment())
+            .envs(environment(place))
             .stderr(Stdio::inherit())
             .output()
             .unwrap();

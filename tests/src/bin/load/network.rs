@@ -7,6 +7,8 @@ use toml::Value;
 use twinseal_misbehaving_module::ModuleCopy;
 use twinseal_tests::{place::Place, service::program};
 
+use crate::environment;
+
 /// How many calls are under way at once.
 const AT_ONCE: u32 = 30;
 
@@ -43,7 +45,7 @@ impl Network {
             .arg("twinseal-gateway")
             .arg(place.path("gateway/user.pin"))
             .args(BARE)
-            .envs(place.token_environment())
+            .envs(environment(place))
             .stderr(Stdio::inherit())
             .output()
             .unwrap();
