@@ -1,6 +1,8 @@
 //! Each problem that the merchant names, raised at the real one; and that a refused request consumes
 //! nothing: the good purchase in the same session succeeds after it.
 
+use std::time::Duration;
+
 use protocol::{
     identifiers::{ClientNonce, OrderId, Xid},
     problem::Problem,
@@ -217,6 +219,34 @@ async fn what_the_gateway_refuses_is_told_by_its_name_and_the_order_can_be_paid_
     );
     let again = scene.shopper.open(parties, opened.order.clone()).await;
     scene.approves(&again.sign(parties)).await;
+}
+
+#[tokio::test]
+async fn a_store_that_somebody_deletes_from_is_an_internal_error_of_which_the_payer_learns_nothing()
+{
+    let scene = Scene::new();
+    let opened = scene.shop().await;
+    let signed = opened.sign(&scene.parties);
+    let store = rusqlite::Connection::open(scene.place.path("merchant/merchant.db")).unwrap();
+    store
+        .execute_batch(
+            "CREATE TRIGGER thief AFTER INSERT ON purchase
+             BEGIN DELETE FROM purchase WHERE xid = NEW.xid; END",
+        )
+        .unwrap();
+    let body = serde_json::to_vec(&signed.request).unwrap();
+    let answer = scene.shopper.post("/v1/purchases", body).await;
+    assert_eq!(problem(&answer), Problem::Internal);
+    let told = String::from_utf8(answer.body.to_vec()).unwrap();
+    assert!(!told.contains("purchase"), "{told}");
+    scene
+        .merchant
+        .wait_for_log(Duration::from_secs(10), |line| {
+            line["fields"]["detail"] == "the purchase is gone"
+        });
+    // The gateway was never asked, and with the trigger gone the same request is decided.
+    store.execute_batch("DROP TRIGGER thief").unwrap();
+    scene.approves(&signed).await;
 }
 
 #[tokio::test]
